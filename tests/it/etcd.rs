@@ -206,7 +206,13 @@ fn no_acknowledged_write_is_lost_while_members_are_updated_and_one_dies() {
     for name in lost {
         sandbox.git("fleet.git", &["update-ref", "-d", name]);
     }
-    let _agent = sandbox.agent();
+    // That it is its own, and not another agent's, a person has to say.
+    let agent = sandbox.agent();
+    sandbox.wait_for("etcd", "the hold", |group| {
+        group["holds"].to_string().contains("OwnerUnproven")
+    });
+    agent.kill();
+    let _agent = sandbox.agent_with(&["--accept-instances", "etcd"]);
     let group = sandbox.wait_converged("etcd", 3);
     assert_eq!(instances(&group), before, "nothing was started");
     assert_eq!(endpoints(&group), addresses);

@@ -110,6 +110,15 @@ fn init_overwrites_nothing() {
     sandbox.drover(&["init", "other"]).exits(0);
     let agent = fs::read_to_string(sandbox.path("other/.drover/agent.yaml")).unwrap();
     assert!(agent.contains("branch: 'trunk'"), "{agent}");
+
+    // Two agents on one machine do not take each other's instances for their own.
+    let fleet_of = |folder: &str| {
+        let text = fs::read_to_string(sandbox.path(folder).join(".drover/agent.yaml")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("fleet: local-"));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert_ne!(fleet_of("own"), fleet_of("other"));
+    assert_eq!(fleet_of("own").len(), "fleet: local-".len() + 6);
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod observation;
 mod refused;
 mod report;
 mod restore;
+mod unproven;
 mod write_back;
 
 pub(crate) use write_back::approved_by;
@@ -194,6 +195,8 @@ pub struct Agent {
     files: Option<SourceFiles>,
     /// Other commits of which something is in force, until the source was read: after the loss of the data directory.
     also_applied: Vec<Revision>,
+    /// Whose instances a person says are the group's own.
+    accepted_instances: unproven::Accepted,
     /// A rewritten tip that a person accepted, and who.
     accepted_rewrite: Option<(Revision, String)>,
     orphans: OrphanWatch,
@@ -305,6 +308,8 @@ pub(crate) enum Ask {
     AcceptRewrite(Revision, String),
     /// To take up what the state branch has at this commit, although nobody who counts signed it, by whom.
     AcceptState(Revision, String),
+    /// To take the instances of a group that has no record for its own, by whom.
+    AcceptInstances(GroupName, String),
     /// To keep what is frozen.
     StoreFreeze,
     /// To look at the source in the next pass, however soon it comes.
@@ -384,6 +389,7 @@ impl Agent {
             approvals: Arc::default(),
             applied: stored.applied,
             also_applied: stored.also_applied,
+            accepted_instances: unproven::Accepted::default(),
             accepted_rewrite: None,
             desired_stale: true,
             removals: stored.removals,
@@ -494,6 +500,11 @@ impl Agent {
         self.control.ask(Ask::AcceptState(tip, by.to_owned()));
     }
 
+    /// Takes the instances of a group of which nothing is recorded for its own, as of the next pass. The log says by whom.
+    pub fn accept_instances(&self, group: GroupName, by: &str) {
+        self.control.ask(Ask::AcceptInstances(group, by.to_owned()));
+    }
+
     /// Waits for groups whose work goes on beside the passes, and publishes what waits.
     ///
     /// No step begins any more; those in flight are given until their time limit.
@@ -558,6 +569,7 @@ impl Agent {
                     self.looks.accepted_state = Some(restore::AcceptedState { tip, by });
                     self.looks.asked = true;
                 }
+                Ask::AcceptInstances(group, by) => self.accepted_instances.insert(group, by),
                 Ask::StoreFreeze => {
                     let mut batch = crate::store::Batch::default();
                     batch.freeze(&self.brake.frozen()).clock(now);

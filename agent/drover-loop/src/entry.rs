@@ -47,6 +47,8 @@ pub(crate) struct GroupEntry {
     pub(crate) numbered: bool,
     /// What was last found doubtful in its part of the listing.
     pub(crate) doubted: Option<String>,
+    /// Whether the log has that a person accepted its instances.
+    pub(crate) owner_accepted: bool,
     /// What was last said of several instances under one id.
     pub(crate) duplicates: Option<String>,
     pub(crate) pending: Pending,
@@ -165,6 +167,7 @@ impl GroupEntry {
             acted: 0,
             numbered: false,
             doubted: None,
+            owner_accepted: false,
             duplicates: None,
             pending: Pending {
                 commit: true,

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{Revision, Timestamp};
+use drover_model::{GroupName, Revision, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -110,6 +110,12 @@ impl AgentHandle {
     /// nobody who counts signed it. The log says by whom.
     pub fn accept_state(&self, tip: Revision, by: &str) {
         self.control.ask(Ask::AcceptState(tip, by.to_owned()));
+        self.trigger();
+    }
+
+    /// Takes the instances of a group of which nothing is recorded for its own. The log says by whom.
+    pub fn accept_instances(&self, group: GroupName, by: &str) {
+        self.control.ask(Ask::AcceptInstances(group, by.to_owned()));
         self.trigger();
     }
 }

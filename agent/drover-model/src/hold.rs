@@ -122,6 +122,14 @@ pub enum Hold {
         /// Which, with their handles.
         why: String,
     },
+    /// Nothing is recorded of the group, and there are instances with its tags: another agent of this fleet may have made
+    /// them. Nothing is done before a person says whose they are.
+    OwnerUnproven {
+        /// The group.
+        group: GroupName,
+        /// How many instances there are.
+        instances: u32,
+    },
     /// Instances are being adopted, and nothing else is done before that.
     Adopting {
         /// How many are left.
@@ -400,6 +408,13 @@ pub enum Hold {
         /// The call and what it said, for people.
         message: String,
     },
+    /// The provider refuses to end an instance that should go. It is asked again.
+    EndRefused {
+        /// The class of its answer.
+        class: ErrorClass,
+        /// The call and what it said, for people.
+        message: String,
+    },
     /// The source could not be read or verified for longer than the agent's file allows.
     SourceOutage {
         /// What goes on meanwhile.
@@ -446,6 +461,7 @@ impl Hold {
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::StrayInstances { .. } => "StrayInstances",
             Self::DuplicateInstances { .. } => "DuplicateInstances",
+            Self::OwnerUnproven { .. } => "OwnerUnproven",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",
@@ -504,6 +520,7 @@ impl Hold {
             Self::ClockStepped => "ClockStepped",
             Self::SecretUnresolved { .. } => "SecretUnresolved",
             Self::LaunchesRefused { .. } => "LaunchesRefused",
+            Self::EndRefused { .. } => "EndRefused",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
             Self::StateUntrusted { .. } => "StateUntrusted",

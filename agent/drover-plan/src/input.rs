@@ -126,6 +126,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }
+        | Hold::EndRefused { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped
@@ -144,6 +145,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::AdoptionContested { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::StrangersMissing { .. }

@@ -238,6 +238,9 @@ pub(crate) struct RunArgs {
     /// Take up what the state branch has at this commit, its tip, although it is not signed by this agent
     #[arg(long, value_name = "COMMIT", value_parser = values::commit)]
     pub(crate) accept_state: Option<Revision>,
+    /// Take the instances of this group for its own although nothing is recorded of it: another agent with the same fleet may have made them
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    pub(crate) accept_instances: Vec<GroupName>,
     /// How to write the log
     #[arg(
         long,
@@ -464,6 +467,9 @@ pub(crate) struct ReconcileArgs {
     /// Take up what the state branch has at this commit, its tip, although it is not signed by the agent, whose data are lost
     #[arg(long, value_name = "COMMIT", value_parser = values::commit)]
     pub(crate) accept_state: Option<Revision>,
+    /// Take the instances of this group for its own although nothing is recorded of it: another agent with the same fleet may have made them
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    pub(crate) accept_instances: Vec<GroupName>,
     /// Give up waiting after this long
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
     pub(crate) timeout: Duration,

@@ -10,6 +10,7 @@ use drover_git::{
 };
 use drover_model::Timestamp;
 
+use crate::agent::random;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::identity;
 
@@ -83,8 +84,11 @@ pub(crate) fn scaffold(dir: &Path) -> CommandResult<Scaffold> {
     }
     let agent_file = dir.join(AGENT_FOLDER).join("agent.yaml");
     if agent_file.symlink_metadata().is_err() {
-        write(&agent_file, &agent_config(&dir, &branch))
-            .context(format!("cannot write {}", agent_file.display()))?;
+        write(
+            &agent_file,
+            &agent_config(&dir, &branch, &fleet_name(random())),
+        )
+        .context(format!("cannot write {}", agent_file.display()))?;
     }
     Ok(Scaffold {
         dir,
@@ -143,14 +147,31 @@ fn commit(dir: &Path) -> CommandResult<()> {
     }
 }
 
+/// Letters and digits of drawn names, without those that are taken for each other.
+const DRAWN_FROM: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// How many of them a drawn name has: a thousand fleets of one account have no two alike, but once in two thousand times.
+const DRAWN: usize = 6;
+
+/// Returns the name of a fleet that is nobody else's.
+fn fleet_name(drawn: u64) -> String {
+    let letters = (0..DRAWN).map(|at| {
+        let letter = (drawn >> (5 * at)) as usize % DRAWN_FROM.len();
+        char::from(DRAWN_FROM[letter])
+    });
+    format!("local-{}", letters.collect::<String>())
+}
+
 /// The agent's file for trying the repository out on this machine.
-fn agent_config(dir: &Path, branch: &str) -> String {
+fn agent_config(dir: &Path, branch: &str, fleet: &str) -> String {
     let dir_text = yaml_string(&dir.display().to_string());
     let branch = yaml_string(branch);
     let data = yaml_string(&dir.join(AGENT_FOLDER).join("data").display().to_string());
     format!(
         "# An agent for this repository on this machine: `drover run --config .drover/agent.yaml`.\n\
          name: local\n\
+         # Whose the instances are: drawn, as two agents with one fleet on one engine or account end each other's.\n\
+         fleet: {fleet}\n\
          source: {{url: {dir_text}, branch: {branch}, interval: 10s}}\n\
          dataDir: {data}\n\
          # The type `process` runs what the repository says, as your own user: here on purpose.\n\

@@ -1,10 +1,12 @@
 //! Taking over instances that an InfraKit group, or somebody by hand, has made.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use drover_model::{Completeness, Ownership, Stranger, Survey};
+use drover_model::{Completeness, Ownership, Stranger, Survey, Timestamp};
 use drover_provider::{AdoptRequest, ProviderError};
+use tokio::sync::Mutex;
 
 use crate::call::{CallError, Place, shortened};
 use crate::groups::{Watched, WatchedError};
@@ -21,8 +23,35 @@ const GROUP: &str = "infrakit.group";
 /// What to do where it is not known whose an instance is.
 const TAKE_OFF: &str = "take its tags that begin with `drover.` off at the provider, unless another fleet takes it over";
 
-/// The tag that says which place of it, where the plugin does not say so itself.
-const LOGICAL_ID: &str = "infrakit.logical_id";
+/// How long answers count that adoptions share: those of one pass follow each other and its survey.
+const SHARED: Duration = Duration::from_secs(5);
+
+/// What adoptions share: with an answer for each of them, a group of a thousand would have the plugin describe a million
+/// instances, and every neighbour asked a thousand times.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    /// What was described, by its handle. Each counts for one adoption.
+    found: Option<(Timestamp, BTreeMap<String, Description>)>,
+    watched: Option<(Timestamp, Arc<Watched>)>,
+}
+
+impl Shared {
+    /// Forgets everything: whoever surveys asks for itself.
+    async fn forget(&self) {
+        *self.0.lock().await = Answers::default();
+    }
+
+    /// Takes up what a survey has asked for anyway.
+    async fn keep(&self, at: Timestamp, found: Vec<Description>, watched: Watched) {
+        let mut answers = self.0.lock().await;
+        let found = found.into_iter().map(|one| (one.id.clone(), one));
+        answers.found = Some((at, found.collect()));
+        answers.watched = Some((at, Arc::new(watched)));
+    }
+}
 
 /// Most strangers that are remembered; beyond that all are forgotten, which costs a survey while something is made.
 const SIGHTED_MAX: usize = 65_536;
@@ -30,7 +59,7 @@ const SIGHTED_MAX: usize = 65_536;
 /// The calls that had no outcome when a stranger was first seen by a survey, by its handle: what was there before a call
 /// is not what it made.
 #[derive(Debug, Default)]
-pub(crate) struct Sightings(Mutex<BTreeMap<String, BTreeSet<String>>>);
+pub(crate) struct Sightings(std::sync::Mutex<BTreeMap<String, BTreeSet<String>>>);
 
 impl Sightings {
     /// Returns the first of `found` that one of the `open` calls may have made, with that call.
@@ -56,11 +85,50 @@ impl Sightings {
 }
 
 impl Inner {
+    /// Returns whether an answer of that time counts still.
+    fn counts(&self, at: Timestamp) -> bool {
+        let age = Duration::try_from(self.clock.now().duration_since(at));
+        age.is_ok_and(|age| age <= SHARED)
+    }
+
+    /// Describes the instance that is to be adopted.
+    async fn described(&self, id: &str) -> Result<Option<Description>, ProviderError> {
+        // Adoptions that come meanwhile wait, and share the answer.
+        let mut answers = self.shared.0.lock().await;
+        let known = answers.found.as_mut().filter(|(at, _)| self.counts(*at));
+        if let Some(found) = known.and_then(|(_, found)| found.remove(id)) {
+            return Ok(Some(found));
+        }
+        let at = self.clock.now();
+        let all = self.describe(&BTreeMap::new()).await;
+        let all = all.map_err(CallError::into_provider_error)?;
+        let mut all: BTreeMap<_, _> = all.into_iter().map(|one| (one.id.clone(), one)).collect();
+        let found = all.remove(id);
+        answers.found = Some((at, all));
+        Ok(found)
+    }
+
+    /// Returns who beside this agent watches which group, as far as an adoption is concerned.
+    async fn neighbours(&self) -> Result<Arc<Watched>, ProviderError> {
+        let mut answers = self.shared.0.lock().await;
+        if let Some((at, watched)) = &answers.watched
+            && self.counts(*at)
+        {
+            return Ok(Arc::clone(watched));
+        }
+        let at = self.clock.now();
+        let watched = self.watched().await;
+        let watched = Arc::new(watched.map_err(WatchedError::into_provider_error)?);
+        answers.watched = Some((at, Arc::clone(&watched)));
+        Ok(watched)
+    }
+
     /// Describes what nobody owns and what has the tags.
     pub(crate) async fn survey(
         &self,
         wanted: &BTreeMap<String, String>,
     ) -> Result<Survey, ProviderError> {
+        self.shared.forget().await;
         let as_of = self.clock.now();
         let watched = self
             .watched()
@@ -94,6 +162,7 @@ impl Inner {
         if let Some(why) = self.may_be_made(&strangers) {
             completeness = Completeness::Partial { why };
         }
+        self.shared.keep(as_of, found, watched).await;
         Ok(Survey {
             completeness,
             as_of,
@@ -160,7 +229,7 @@ impl Inner {
             member: description
                 .logical_id
                 .clone()
-                .or_else(|| tag(LOGICAL_ID).cloned())
+                .or_else(|| tag(tags::LOGICAL_ID).cloned())
                 .filter(|member| !member.is_empty() && strange(member).is_none()),
             claimed_by: self.claimed_by(description, watched),
             unheard: tag(GROUP).and_then(|group| watched.unheard(group)),
@@ -186,9 +255,7 @@ impl Inner {
             seat: request.seat.clone(),
         };
         let handle = &request.provider_ref;
-        let all = self.describe(&BTreeMap::new()).await;
-        let all = all.map_err(CallError::into_provider_error)?;
-        let found = all.into_iter().find(|one| one.id == handle.as_str());
+        let found = self.described(handle.as_str()).await?;
         let found = found.ok_or_else(|| {
             let message = format!("instance {handle} does not exist");
             ProviderError::new(drover_model::ErrorClass::NotFound, message)
@@ -201,10 +268,7 @@ impl Inner {
                 "plugin {plugin}: {handle} carries ownership tags already"
             )));
         }
-        let watched = self
-            .watched()
-            .await
-            .map_err(WatchedError::into_provider_error)?;
+        let watched = self.neighbours().await?;
         if let Some(claimed) = self.claimed_by(&found, &watched) {
             return Err(spec::invalid(format!(
                 "plugin {plugin}: {handle}: {claimed}"
@@ -235,11 +299,10 @@ impl Inner {
         before: &Description,
         labels: &BTreeMap<String, String>,
     ) -> Result<(), ProviderError> {
-        let Ok(all) = self.describe(&BTreeMap::new()).await else {
+        let Ok(now) = self.labelled(before, labels).await else {
             // It is labelled; the listings show it.
             return Ok(());
         };
-        let now = all.into_iter().find(|one| one.id == before.id);
         let mut was = before.tags.clone();
         for name in labels.keys() {
             was.entry(name.clone()).or_default();
@@ -251,6 +314,28 @@ impl Inner {
             self.came_back("Instance.Label", Some(&was), labels, &now)
         });
         came_back.map_or(Ok(()), |why| Err(spec::invalid(why)))
+    }
+
+    /// Describes an instance that was labelled: what has its token, and only where that is nothing everything.
+    async fn labelled(
+        &self,
+        before: &Description,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<Description>, CallError> {
+        let is_it = |one: &Description| one.id == before.id;
+        let token = labels.iter().filter(|(name, _)| *name == tags::TOKEN);
+        let token: BTreeMap<String, String> = token
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut found = self.describe(&token).await?.into_iter();
+        if let Some(found) = found.find(is_it) {
+            return Ok(Some(found));
+        }
+        Ok(self
+            .describe(&BTreeMap::new())
+            .await?
+            .into_iter()
+            .find(is_it))
     }
 
     /// Returns who still acts on an instance, and what to do about it.

@@ -11,13 +11,13 @@ use drover_provider::{
     Provider, ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
-use crate::adopting::Sightings;
+use crate::adopting::{Shared, Sightings};
 use crate::call::{Caller, Place};
 use crate::contact::{Contact, Contacts, Introduced};
 use crate::endpoint::PluginName;
 use crate::groups::Neighbours;
 use crate::hello::InstanceVersion;
-use crate::instance::{Flights, Inner, InstanceProvider, Usage};
+use crate::instance::{Flights, Inner, InstanceProvider, Looked, Usage};
 use crate::json::to_json;
 use crate::ledger::Ledger;
 use crate::remote::{Opening, RemoteProvider, properties};
@@ -306,6 +306,8 @@ impl PluginFactory {
             fleet: self.fleet.clone(),
             neighbours: Arc::clone(&self.neighbours),
             sightings,
+            looked: Looked::default(),
+            shared: Shared::default(),
         })))
     }
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use drover_model::Value;
+use serde_json::Value as Json;
+
+use crate::json::from_json;
 
 /// Deepest nesting of lists and maps: far beyond what anybody writes, and far from the end of any stack.
 const DEPTH_MAX: usize = 256;
@@ -72,6 +75,16 @@ pub(crate) fn compact(json: &[u8]) -> String {
     });
     let kept: Vec<u8> = kept.collect();
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Returns JSON as a program in Go has it once it has read it: `1.0` and `1e0` are the number `1`, and of whole numbers
+/// beyond 2^53 the last digits are lost. What InfraKit takes for one configuration is one value here.
+#[must_use]
+pub fn as_read_by_go(json: &Json) -> Json {
+    let text = GoJson::from_value(&from_json(json)).marshal_indent();
+    // No value of JSON is without such a text: its numbers are 64-bit floats at most.
+    let read = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+    read.unwrap_or_else(|| json.clone())
 }
 
 /// A number that no 64-bit float holds: Go refuses to read it as one.

@@ -19,9 +19,9 @@ use drover_provider::{
     ProvisionRequest, Provisioned,
 };
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared as Joined};
 
-use crate::adopting::Sightings;
+use crate::adopting::{Shared, Sightings};
 use crate::call::{CallError, Caller};
 use crate::groups::Neighbours;
 use crate::hello::InstanceVersion;
@@ -65,6 +65,42 @@ pub(crate) struct Inner {
     pub(crate) neighbours: Arc<Neighbours>,
     /// What was under way when strangers were first seen.
     pub(crate) sightings: Arc<Sightings>,
+    /// What the latest listing had.
+    pub(crate) looked: Looked,
+    /// What adoptions share.
+    pub(crate) shared: Shared,
+}
+
+/// How old a listing may be from which a repeated call is answered: an agent lists in each pass, before it calls.
+const LOOK_MAX: Duration = Duration::from_secs(15);
+
+/// The latest listing: what each token has made.
+#[derive(Debug, Default)]
+pub(crate) struct Looked(Mutex<Option<Look>>);
+
+#[derive(Debug)]
+struct Look {
+    begun: Timestamp,
+    made: BTreeMap<String, String>,
+}
+
+impl Looked {
+    fn lock(&self) -> MutexGuard<'_, Option<Look>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, begun: Timestamp, found: &[Description]) {
+        let mut made = BTreeMap::new();
+        for one in found {
+            if let Some(token) = one.tags.get(tags::TOKEN) {
+                let first: &mut String = made.entry(token.clone()).or_insert(one.id.clone());
+                if one.id < *first {
+                    first.clone_from(&one.id);
+                }
+            }
+        }
+        *self.lock() = Some(Look { begun, made });
+    }
 }
 
 /// The calls under way that make something, by their token: shared by every opening of one document, so
@@ -76,7 +112,7 @@ pub(crate) struct Flights(Mutex<BTreeMap<Token, Flight>>);
 struct Flight {
     owner: Ownership,
     asked: String,
-    done: Shared<BoxFuture<'static, Made>>,
+    done: Joined<BoxFuture<'static, Made>>,
 }
 
 /// How a call ended that makes something.
@@ -104,7 +140,7 @@ impl InstanceProvider {
     }
 
     /// Starts a call that makes something, or joins the one that is under way.
-    fn launch(&self, making: Making) -> Result<Shared<BoxFuture<'static, Made>>, ProviderError> {
+    fn launch(&self, making: Making) -> Result<Joined<BoxFuture<'static, Made>>, ProviderError> {
         let token = making.owner.token.clone();
         let mut flights = self.0.flights.lock();
         if let Some(flight) = flights.get(&token) {
@@ -185,6 +221,15 @@ impl Inner {
         Ok(first.min_by(|one, other| one.id.cmp(&other.id)))
     }
 
+    /// Returns what the latest listing says that an entry's call has made. None: there was none since, or not lately.
+    pub(crate) fn made_as_listed(&self, entry: &Entry) -> Option<Option<String>> {
+        let looked = self.looked.lock();
+        let look = looked.as_ref().filter(|look| look.begun > entry.at)?;
+        let age = Duration::try_from(self.clock.now().duration_since(look.begun));
+        let is_recent = age.is_ok_and(|age| age <= LOOK_MAX);
+        is_recent.then(|| look.made.get(&entry.token).cloned())
+    }
+
     async fn look_up(&self, fleet: &FleetName, instance: &ProviderRef) -> Result<Found, CallError> {
         let is_it = |description: &Description| description.id == instance.as_str();
         let ours = self.describe(&tagged(tags::FLEET, fleet.as_str())).await?;
@@ -243,6 +288,7 @@ impl Inner {
         let as_of = self.clock.now();
         let found = self.describe(&tagged(tags::FLEET, fleet.as_str())).await;
         let found = found.map_err(CallError::into_provider_error)?;
+        self.looked.note(as_of, &found);
         let mut instances: BTreeMap<String, Listed> = BTreeMap::new();
         let mut doubt = None;
         for description in found {

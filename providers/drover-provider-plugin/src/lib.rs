@@ -52,7 +52,7 @@ pub use connections::{
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
 pub use flavors::{FlavorSubject, PluginFlavors, check_flavor, is_flavor};
-pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
+pub use go_json::{GoJson, GoJsonError, NumberTooLarge, as_read_by_go};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
 pub use hello::answers;
 pub use json::{from_json, to_json};

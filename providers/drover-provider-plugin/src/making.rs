@@ -100,7 +100,7 @@ impl Making {
                 None => Before::Nothing,
             },
             State::Sent | State::Acked | State::Refused => {
-                Before::Answered(self.settle(inner).await)
+                Before::Answered(self.repeated(inner, entry).await)
             }
         })
     }
@@ -190,6 +190,19 @@ impl Making {
                     .await?;
                 self.settle(inner).await
             }
+        }
+    }
+
+    /// Answers a repeated call while nobody knows what came of the first one: from the latest listing where that is later.
+    /// As long as the plugin may be behind, one listing for each repeated call would say no more.
+    async fn repeated(&self, inner: &Inner, entry: Entry) -> Made {
+        if inner.is_past(&entry) {
+            return self.settle(inner).await;
+        }
+        match inner.made_as_listed(&entry) {
+            Some(Some(id)) => self.is_made(inner, id).await,
+            Some(None) => self.undecided(inner, entry).await,
+            None => self.settle(inner).await,
         }
     }
 

@@ -72,14 +72,17 @@ pub(crate) fn of(
     if let Some(zone) = &request.zone {
         tags.insert(tags::ZONE.to_owned(), zone.clone());
     }
+    let seat = slot.seat.as_ref();
+    let logical_id = seat.map(|seat| logical_id(seat.id.member.as_str()));
+    if let Some(id) = &logical_id {
+        // As InfraKit's own groups do: many plugins describe by it which member an instance is.
+        tags.insert(tags::LOGICAL_ID.to_owned(), id.clone());
+    }
     Ok(Spec {
         properties: to_json(&properties),
         tags,
         init: init(&slot.init, &slot.env)?,
-        logical_id: slot
-            .seat
-            .as_ref()
-            .map(|seat| logical_id(seat.id.member.as_str())),
+        logical_id,
         attachments: (!slot.attachments.is_empty()).then_some(slot.attachments),
     })
 }

@@ -18,6 +18,8 @@ const LIFE: &str = "drover.life";
 pub(crate) const CREATED: &str = "drover.created";
 /// The zone that it was asked for in.
 pub(crate) const ZONE: &str = "drover.zone";
+/// InfraKit's own: which place of a group of fixed members an instance takes. Its plugins read the LogicalID from it.
+pub(crate) const LOGICAL_ID: &str = "infrakit.logical_id";
 /// The fleet that has released it.
 pub(crate) const RELEASED: &str = "drover.released";
 

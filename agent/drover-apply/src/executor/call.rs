@@ -134,6 +134,10 @@ impl<'a> Work<'a> {
                 let class = class.as_str();
                 tracing::warn!(%group, instance, step, cause, attempt, elapsed_ms, class, error = message, "step failed");
             }
+            // A call that is repeated until it is answered was told of once; the hold says that it goes on.
+            StepResult::Unknown { message } if self.before == Before::Unknown => {
+                tracing::debug!(%group, instance, step, cause, attempt, elapsed_ms, error = message, "step outcome still unknown");
+            }
             StepResult::Unknown { message } => {
                 tracing::warn!(%group, instance, step, cause, attempt, elapsed_ms, error = message, "step outcome unknown");
             }

@@ -230,6 +230,14 @@ impl Agent {
         let believed = doubts::believe(entry, name, scope, listing, &*journal);
         fences.extend(believed.notice.into_iter().chain(believed.duplicates));
         let listing = &believed.listing;
+        let is_open = shared.open.contains(name);
+        let known = (shared.epoch, &self.store);
+        let accepted = &mut self.accepted_instances;
+        if let Some(held) = accepted.hold(entry, listing, is_open, known) {
+            fences.insert(0, held);
+            entry.hold_all(fences, now, record_failures);
+            return None;
+        }
         fences.extend(newest_waits.as_ref().and_then(newest_held));
         let peers = peers(entry, shared, beside);
         let metrics = match &entry.accepted {
@@ -238,7 +246,7 @@ impl Agent {
         };
         let at_rest = entry.candidate.is_none()
             && entry.removal.is_none()
-            && !shared.open.contains(name)
+            && !is_open
             && survey::found_nothing(&surveyed)
             && !entry.is_probed();
         if at_rest {

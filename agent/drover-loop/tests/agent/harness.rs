@@ -258,6 +258,12 @@ impl World {
         }
     }
 
+    /// Says as a person that the instances which a group without a record finds are its own.
+    pub(crate) fn accept_instances(&self, group: &str) {
+        let group = GroupName::parse(group).unwrap();
+        self.agent.as_ref().unwrap().accept_instances(group, "Zoe");
+    }
+
     pub(crate) fn status(&self, group: &str) -> Arc<GroupStatus> {
         let status = self.agent.as_ref().unwrap().status();
         let group = GroupName::parse(group).unwrap();

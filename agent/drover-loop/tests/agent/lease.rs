@@ -62,6 +62,14 @@ async fn with_data_and_state_branch_lost_tags_alone_prevent_duplicates() {
     assert_eq!(world.living("web"), living);
     assert_eq!(world.calls(Op::Destroy), 0);
     assert_eq!(world.calls(Op::Provision), 1);
+    // Another agent of the same fleet would see the same: a person says whose they are.
+    assert_eq!(world.holds("web"), ["OwnerUnproven"]);
+    world.accept_instances("web");
+    world.passes(40).await;
+    assert!(world.holds("web").is_empty());
+    assert_eq!(world.living("web"), living);
+    assert_eq!(world.calls(Op::Destroy), 0);
+    assert_eq!(world.calls(Op::Provision), 1);
     world.push(&[("web", &group("web", 4, "a"))]);
     world.pass().await;
     world.converge().await;

@@ -45,4 +45,5 @@ mod signed;
 mod surveys;
 mod terms;
 mod trust;
+mod unproven;
 mod wrapped;

@@ -16,6 +16,7 @@ async fn db_forgotten() -> World {
     world.branch = MemoryStateBranch::new();
     world.push(&[("web", &group("web", 2, "a"))]);
     world.restart_without_data();
+    world.accept_instances("web");
     world.passes(3).await;
     world
 }
@@ -68,6 +69,8 @@ async fn a_document_claims_its_orphans_and_they_are_adopted() {
     world.push(&[("web", &group("web", 2, "a")), ("db", &group("db", 2, "a"))]);
     world.pass().await;
     assert_eq!(orphans(&world), [""; 0]);
+    assert_eq!(world.holds("db"), ["OwnerUnproven"]);
+    world.accept_instances("db");
     world.converge().await;
     assert_eq!(world.status("db").recorded.phase, GroupPhase::Converged);
     assert_eq!(world.living("db"), db);

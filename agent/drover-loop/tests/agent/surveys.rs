@@ -253,6 +253,7 @@ async fn who_has_lost_its_record_waits_for_a_survey_like_a_new_group() {
     world.passes(30).await;
     assert_eq!(created(&world).1, 0);
     stalls.store(false, Ordering::SeqCst);
+    world.accept_instances("web");
     world.until("healing", |world| created(world).1 == 1).await;
 }
 

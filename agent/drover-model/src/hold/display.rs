@@ -109,6 +109,15 @@ impl fmt::Display for Hold {
                     "{stranger} is what {groups} would adopt too, so no group does; narrow adopt.selector until each instance matches one"
                 )
             }
+            Self::OwnerUnproven { group, instances } => write!(
+                f,
+                "nothing is recorded of this group, and {} there already, which another agent may have made; where they are this group's own: `drover reconcile --accept-instances {group}`, and otherwise another `fleet` in the agent's file",
+                plural(
+                    *instances,
+                    "instance with the tags of this fleet and group is",
+                    "instances with the tags of this fleet and group are"
+                )
+            ),
             Self::AdoptionRefused { why } => {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
@@ -381,6 +390,11 @@ impl fmt::Display for Hold {
             Self::LaunchesRefused { provider, message } => write!(
                 f,
                 "provider {provider} refuses launches, so nothing that serves makes way for a successor until one works: {message}"
+            ),
+            Self::EndRefused { class, message } => write!(
+                f,
+                "the provider refuses to end the instance, and is asked again ({}): {message}",
+                class.as_str()
             ),
             Self::SourceOutage { mode, since } => {
                 let goes_on = match mode {

@@ -434,6 +434,7 @@ impl Draft<'_> {
         let refused = |held: &Held| matches!(held.hold, Hold::LaunchesRefused { .. });
         slowed
             || self.input.fences.iter().any(refused)
+            || self.told_refused_end().is_some()
             || observes(self.input)
             || self.zones_closed().is_some()
             || self.withheld(Reason::Update).is_some()
@@ -488,6 +489,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::AdoptionContested { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::StrangersMissing { .. }
@@ -552,6 +554,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::DrainTimeout
         | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
+        | Hold::EndRefused { .. }
         | Hold::SourceUnavailable { .. } => false,
     }
 }

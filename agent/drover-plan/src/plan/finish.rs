@@ -107,6 +107,8 @@ impl Draft<'_> {
     pub(super) fn finish(mut self) -> (Plan, PlanReport) {
         if observes(self.input) {
             self.only_watch();
+        } else {
+            self.tell_refused_end();
         }
         self.count_removed();
         self.count_kept();
@@ -237,9 +239,9 @@ impl Draft<'_> {
         }
         // What is kept is out of the group in the next pass: it may be at rest then.
         // What is only asked for again is looked at as often as what is on its way.
-        let unfinished: BTreeSet<IntentId> =
-            self.unfinished().iter().map(|intent| intent.id).collect();
-        let asks_again = |action: &Action| matches!(action, Action::Resend { intent } if unfinished.contains(intent));
+        let unanswered: BTreeSet<IntentId> =
+            self.unanswered().iter().map(|intent| intent.id).collect();
+        let asks_again = |action: &Action| matches!(action, Action::Resend { intent } if unanswered.contains(intent));
         let acts = |step: &Step| step.action.mutates() && !asks_again(&step.action);
         let acts = !self.keeping.is_empty() || self.steps.iter().any(acts);
         let poll = if acts {

@@ -1,20 +1,23 @@
 //! Finishing what was started: open intents, drains that are done, failed launches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    Action, Activity, Cause, Classified, Held, Hold, InstanceClass, InstanceId, Intent, IntentId,
-    IntentKind, IntentState, Member, OnDrainTimeout, Precondition, Reason, Settlement,
-    SettlementOutcome, Unanswered,
+    Action, Activity, Cause, Classified, ErrorClass, Held, Hold, InstanceClass, InstanceId, Intent,
+    IntentId, IntentKind, IntentState, Member, OnDrainTimeout, Precondition, Reason, Settlement,
+    SettlementOutcome, Step, Unanswered,
 };
 
 use super::draft::Draft;
-use super::{STEPS_MAX, held};
+use super::{STEPS_MAX, held, held_for};
 use crate::time::{elapsed, later};
 
 /// A destroy that the provider refused is tried again after this time.
 const DESTROY_RETRY: Duration = Duration::from_secs(15);
+
+/// One that it refused for good, or for its credentials, is tried again after this time: somebody has to mend that first.
+const DESTROY_REFUSED_RETRY: Duration = Duration::from_mins(5);
 
 /// A launch that is listed and has no answer is told of after this time: by then it was asked for more than once.
 const UNFINISHED_TOLD: Duration = Duration::from_secs(30);
@@ -226,7 +229,7 @@ impl<'a> Draft<'a> {
             }
             let due = match &first.state {
                 IntentState::Intended | IntentState::Sent => self.input.now,
-                IntentState::Failed { at, .. } => later(*at, DESTROY_RETRY),
+                IntentState::Failed { class, at, .. } => later(*at, destroy_retry(*class)),
                 IntentState::Acked { at, .. } => later(*at, DESTROY_REPEAT),
             };
             if due > self.input.now {
@@ -240,6 +243,54 @@ impl<'a> Draft<'a> {
                 self.wake(later(self.input.now, DECIDE_ANEW));
             }
         }
+    }
+
+    /// Says that the provider refuses an end: of one instance, however many there are, and of the same one as long as that
+    /// lasts. One that is decided anew has no intent until the plan is carried out.
+    pub(super) fn tell_refused_end(&mut self) {
+        let Classified { members, kept, .. } = self.input.classified;
+        let destroys = self.intents.destroys.iter();
+        let refused = destroys.filter_map(|(id, intents)| {
+            let there = members.contains_key(*id) || kept.contains_key(*id);
+            let hold = intents.first().and_then(|intent| refused_end(intent));
+            hold.filter(|_| there).map(|hold| ((*id).clone(), hold))
+        });
+        let mut refused: BTreeMap<InstanceId, Held> = refused.collect();
+        let told = self.told_refused_end();
+        let same = told.and_then(|told| refused.remove(told.instance.as_ref()?));
+        let asked_anew = || told.filter(|told| self.ends(told)).cloned();
+        let first = same.or_else(asked_anew);
+        if let Some(held) = first.or_else(|| refused.into_values().next()) {
+            self.hold(held);
+        }
+    }
+
+    /// Returns the hold that the group has for an end that is refused.
+    pub(super) fn told_refused_end(&self) -> Option<&'a Held> {
+        let mut holds = self.input.recorded.holds.iter();
+        holds.find(|held| matches!(held.hold, Hold::EndRefused { .. }))
+    }
+
+    /// Returns whether the instance that a hold is about is on its way to be ended once more.
+    fn ends(&self, held: &Held) -> bool {
+        let Some(id) = &held.instance else {
+            return false;
+        };
+        let leads_there = |step: &Step| match &step.action {
+            Action::Destroy { instance, .. } | Action::Drain { instance, .. } => instance == id,
+            Action::Create { .. }
+            | Action::Resend { .. }
+            | Action::Release { .. }
+            | Action::Update(_)
+            | Action::Roster(_)
+            | Action::Adopt(_)
+            | Action::Settle(_) => false,
+        };
+        let Classified { members, kept, .. } = self.input.classified;
+        let member = members.get(id).or_else(|| kept.get(id));
+        let drains = member.is_some_and(|member| member.drain.is_some());
+        let asked = self.intents.destroy(id).is_some();
+        self.steps.iter().any(leads_there) || (drains && !asked)
     }
 
     fn end_drained(&mut self) {
@@ -368,6 +419,46 @@ pub(super) fn made_by(create: &Intent) -> &[InstanceId] {
 /// Returns whether a member's launch failed.
 pub(super) fn failed(member: &Member) -> bool {
     matches!(member.class, InstanceClass::Failed { .. })
+}
+
+/// Returns the hold of an end that the provider has refused.
+fn refused_end(intent: &Intent) -> Option<Held> {
+    let IntentState::Failed { class, message, .. } = &intent.state else {
+        return None;
+    };
+    // Too many calls are fewer after a while, without anybody.
+    if *class == ErrorClass::Throttled {
+        return None;
+    }
+    let IntentKind::Destroy {
+        instance, reason, ..
+    } = &intent.kind
+    else {
+        return None;
+    };
+    Some(Held {
+        instance: Some(instance.clone()),
+        ..held_for(
+            *reason,
+            Hold::EndRefused {
+                class: *class,
+                message: message.clone(),
+            },
+        )
+    })
+}
+
+/// Returns how long a destroy that was refused waits.
+fn destroy_retry(class: ErrorClass) -> Duration {
+    match class {
+        ErrorClass::InvalidSpec | ErrorClass::Auth => DESTROY_REFUSED_RETRY,
+        ErrorClass::Throttled
+        | ErrorClass::Capacity
+        | ErrorClass::Quota
+        | ErrorClass::Partial
+        | ErrorClass::Unknown
+        | ErrorClass::NotFound => DESTROY_RETRY,
+    }
 }
 
 /// Returns whether a destroy may have taken effect.

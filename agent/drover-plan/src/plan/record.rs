@@ -357,7 +357,8 @@ fn goes_on(before: &Held, now: &Held) -> bool {
                 == (&other.change, &other.authors, &other.have, other.spent)
                 && same_policy(&one.policy, &other.policy)
         }
-        (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {
+        (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. })
+        | (Hold::EndRefused { class: one, .. }, Hold::EndRefused { class: other, .. }) => {
             one == other
         }
         (Hold::ObservationPartial { .. }, Hold::ObservationPartial { .. })

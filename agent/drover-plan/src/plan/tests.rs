@@ -450,6 +450,7 @@ mod admission;
 mod adopt;
 mod changes;
 mod cluster;
+mod ends;
 mod in_place;
 mod keep;
 mod orders;

@@ -5,12 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use drover_model::Revision;
+use drover_model::{GroupName, Revision};
 use reqwest::blocking::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    Accept, FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S,
+    Accept, AcceptInstances, FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S,
 };
 use super::socket::SocketFolder;
 use crate::identity;
@@ -133,6 +133,16 @@ impl AgentClient {
     /// Lets an agent with an empty data directory take up what the state branch has, if its tip is this commit.
     pub(crate) fn accept_state(&self, commit: &Revision) -> Result<(), ClientError> {
         self.accept("accept-state", commit)
+    }
+
+    /// Takes the instances of a group of which nothing is recorded for its own.
+    pub(crate) fn accept_instances(&self, group: &GroupName) -> Result<(), ClientError> {
+        let accept = AcceptInstances {
+            group: group.to_string(),
+            by: Some(identity::user().to_string()),
+        };
+        let request = self.client.post("http://agent/v1/accept-instances");
+        send(request.json(&accept))
     }
 
     fn accept(&self, what: &str, commit: &Revision) -> Result<(), ClientError> {

@@ -156,6 +156,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::KeptInstance { .. }
         | Hold::NumbersExhausted { .. }
         | Hold::EpochConflict { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::StateUntrusted { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
         | Hold::StrangersMissing { .. }
@@ -202,6 +203,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ClockStepped
         | Hold::SecretUnresolved { .. }
         | Hold::LaunchesRefused { .. }
+        | Hold::EndRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::SourceUnavailable { .. } => None,
     }

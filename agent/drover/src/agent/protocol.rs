@@ -157,6 +157,15 @@ pub(crate) struct Accept {
     pub(crate) by: Option<String>,
 }
 
+/// Takes the instances of a group of which nothing is recorded for its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AcceptInstances {
+    /// The group.
+    pub(crate) group: String,
+    /// Who says so, for the record. None: whoever may use the socket.
+    pub(crate) by: Option<String>,
+}
+
 /// Whose output is wanted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LogsQuery {

@@ -72,11 +72,15 @@ async fn open(settings: &Settings, mode: Mode, limits: PassLimits) -> CommandRes
     opened.context("cannot start")?
 }
 
-/// Tells the agent which state branch its person answers for.
+/// Tells the agent which state branch and which instances its person answers for.
 fn accept(args: &RunArgs, assembled: &Assembled) {
     if let Some(tip) = &args.accept_state {
         let by = identity::user().to_string();
         assembled.agent.accept_state(tip.clone(), &by);
+    }
+    for group in &args.accept_instances {
+        let by = identity::user().to_string();
+        assembled.agent.accept_instances(group.clone(), &by);
     }
 }
 

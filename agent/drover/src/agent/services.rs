@@ -7,7 +7,7 @@ use drover_git::Mirror;
 use drover_loop::{AgentHandle, AgentStatus, Registry};
 use drover_model::{GroupName, InstanceId, Revision};
 
-use super::protocol::{Accept, FreezeRequest, PassStatus, StateReply};
+use super::protocol::{Accept, AcceptInstances, FreezeRequest, PassStatus, StateReply};
 use super::status::{self, About};
 use crate::snapshot::{FLEET_FILE, state_tip_here};
 
@@ -91,6 +91,21 @@ impl Services {
         );
         let by = request.by.as_deref().unwrap_or("a person");
         self.agent.accept_state(commit, by);
+        Ok(())
+    }
+
+    /// Takes the instances of a group of which nothing is recorded for its own.
+    pub(crate) fn accept_instances(&self, request: &AcceptInstances) -> Result<(), String> {
+        let named = FreezeRequest {
+            group: Some(request.group.clone()),
+            because: None,
+        };
+        let by = request.by.as_deref().unwrap_or("a person");
+        for group in self.groups(&named)? {
+            let group = GroupName::parse(&group).map_err(|error| error.to_string())?;
+            tracing::warn!(%group, "instances without a record are accepted");
+            self.agent.accept_instances(group, by);
+        }
         Ok(())
     }
 

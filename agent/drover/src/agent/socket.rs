@@ -15,8 +15,8 @@ use drover_model::InstanceId;
 use tokio::net::UnixListener;
 
 use super::protocol::{
-    Accept, FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery, StateReply,
-    WAIT_MAX_S,
+    Accept, AcceptInstances, FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery,
+    StateReply, WAIT_MAX_S,
 };
 use super::serve::connections;
 use super::services::Services;
@@ -84,6 +84,7 @@ fn router(services: Services) -> Router {
         .route("/v1/reconcile", post(reconcile))
         .route("/v1/accept-rewrite", post(accept_rewrite))
         .route("/v1/accept-state", post(accept_state))
+        .route("/v1/accept-instances", post(accept_instances))
         .route("/v1/freeze", post(freeze))
         .route("/v1/unfreeze", post(unfreeze))
         .route("/v1/logs", get(logs))
@@ -120,6 +121,14 @@ async fn accept_rewrite(
 
 async fn accept_state(State(services): State<Services>, Json(request): Json<Accept>) -> Reply<()> {
     services.accept_state(&request).map(Json).map_err(refuse)
+}
+
+async fn accept_instances(
+    State(services): State<Services>,
+    Json(request): Json<AcceptInstances>,
+) -> Reply<()> {
+    let accepted = services.accept_instances(&request);
+    accepted.map(Json).map_err(refuse)
 }
 
 async fn freeze(State(services): State<Services>, Json(request): Json<FreezeRequest>) -> Reply<()> {

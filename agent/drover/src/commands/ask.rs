@@ -140,6 +140,10 @@ pub(super) fn reconcile(args: &ReconcileArgs, ui: Ui) -> CommandResult {
         let accepted = client.accept_state(commit);
         accepted.context("the agent does not take that up")?;
     }
+    for group in &args.accept_instances {
+        let accepted = client.accept_instances(group);
+        accepted.context("the agent does not take that up")?;
+    }
     let pass = client.reconcile(args.timeout).map_err(|error| {
         let exit = if error.is_timeout() {
             Exit::TimedOut

@@ -153,7 +153,7 @@ pub trait Groups: Send + Sync + std::fmt::Debug {
     ///
     /// What is asked means nothing, for people.
     fn is_same_flavor(&self, written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
-        Ok(written.flavor() == asked.flavor())
+        Ok(written.has_flavor_of(asked))
     }
 
     /// Returns the name of the member that a logical ID means.
@@ -419,7 +419,7 @@ fn bad(name: &str, why: &str, params: &Json) -> Failure {
 fn difference(id: &str, written: &WrittenGroup, spec: &GroupSpec) -> (String, GroupChange) {
     let before = &written.spec;
     let resized = before.count() != spec.count();
-    let rolls = before.properties() != spec.properties();
+    let rolls = !before.has_properties_of(spec);
     let (details, watch) = if written.watched {
         (sentence(before.count(), spec.count(), rolls), Watch::GoesOn)
     } else {

@@ -96,6 +96,42 @@ async fn a_call_that_never_arrived_is_repeated_once_no_listing_can_be_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_repeated_while_its_outcome_is_open_is_answered_from_the_latest_listing() {
+    let scope = Scope::new();
+    scope.fake.set_lag(Duration::from_millis(300));
+    scope.fake.trouble(PROVISION, Trouble::LostReply);
+    let provider = scope.open();
+    let open = provider.provision(&request(1)).await;
+    assert_failed(open, ErrorClass::Unknown, "listings decide");
+    scope.clock.advance(Duration::from_secs(1));
+    assert_eq!(listed(&provider).await, 0);
+    let asked = scope.fake.calls(DESCRIBE).len();
+    for _ in 0..20 {
+        let open = provider.provision(&request(1)).await;
+        assert_failed(open, ErrorClass::Unknown, "listings decide");
+    }
+    assert_eq!(scope.fake.calls(DESCRIBE).len(), asked);
+    // The next listing has it.
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    scope.clock.advance(Duration::from_secs(1));
+    assert_eq!(listed(&provider).await, 1);
+    make(&provider, &request(1)).await;
+    assert_eq!(scope.fake.calls(DESCRIBE).len(), asked + 1);
+    // One that is old says nothing.
+    scope.fake.set_lag(Duration::from_mins(1));
+    scope.fake.trouble(PROVISION, Trouble::LostReply);
+    let open = provider.provision(&request(2)).await;
+    assert_failed(open, ErrorClass::Unknown, "listings decide");
+    scope.clock.advance(Duration::from_secs(1));
+    listed(&provider).await;
+    scope.clock.advance(Duration::from_secs(16));
+    let asked = scope.fake.calls(DESCRIBE).len();
+    let open = provider.provision(&request(2)).await;
+    assert_failed(open, ErrorClass::Unknown, "listings decide");
+    assert_eq!(scope.fake.calls(DESCRIBE).len(), asked + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_call_is_joined_and_not_repeated() {
     let scope = Scope::new();
     scope
@@ -507,6 +543,29 @@ async fn what_is_made_carries_script_environment_tags_and_owner() {
         listing.instances[0].created_at.map(Timestamp::as_second),
         Some(1_800_000_000)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_made_under_the_logical_id_that_infrakit_gives_it() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    for (number, member, id) in [(1, "10-0-0-5", "10.0.0.5"), (2, "m2", "m2")] {
+        let mut seated = request(number);
+        seated.slots[0].seat = Some(Box::new(drover_model::Seat {
+            id: drover_model::SeatId {
+                life: drover_model::GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap(),
+                member: drover_model::MemberId::parse(member).unwrap(),
+            },
+            members: vec![drover_model::MemberId::parse(member).unwrap()],
+            bootstrap: false,
+            attachments: Vec::new(),
+        }));
+        let made = make(&provider, &seated).await;
+        let sent = scope.fake.calls(PROVISION).pop().unwrap();
+        assert_eq!(sent["Spec"]["LogicalID"], id);
+        // InfraKit's plugins take it from there when they describe what they have.
+        assert_eq!(scope.fake.tags(made.as_str())["infrakit.logical_id"], id);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -267,6 +267,38 @@ async fn what_infrakit_drops_or_breaks_is_refused_in_words() {
 }
 
 #[tokio::test]
+async fn numbers_that_are_one_to_go_roll_nothing() {
+    let memory = Memory::default();
+    let sized = |disk: &str| {
+        let properties = format!("{{\"disk\": {disk}, \"ports\": [80, {disk}]}}");
+        with(
+            "/Instance/Properties",
+            serde_json::from_str(&properties).unwrap(),
+        )
+    };
+    commit(&memory, "web", sized("1000")).await;
+    for same in ["1000.0", "1e3", "1E+3", "10.00e2"] {
+        let again = commit(&memory, "web", sized(same)).await;
+        assert_eq!(again["result"]["Details"], "Noop", "{same}");
+    }
+    for other in ["1000.5", "1e4", "-1000", "\"1000\""] {
+        let again = commit(&memory, "web", sized(other)).await;
+        let rolls = "Performing a rolling update on 3 instances";
+        assert_eq!(again["result"]["Details"], rolls, "{other}");
+    }
+    // Also what a flavor is told, which a commit cannot change.
+    let flavored = |count: Json| {
+        let flavor = json!({"Plugin": "swarm/worker", "Properties": {"count": count}});
+        with("/Flavor", flavor)
+    };
+    commit(&memory, "swarm", flavored(json!(2))).await;
+    let again = commit(&memory, "swarm", flavored(json!(2.0))).await;
+    assert_eq!(again["result"]["Details"], "Noop", "{again}");
+    let other = commit(&memory, "swarm", flavored(json!(2.5))).await;
+    assert!(other["error"]["message"].is_string(), "{other}");
+}
+
+#[tokio::test]
 async fn calls_that_cannot_be_read_or_done_are_errors() {
     let memory = Memory::default();
     commit(&memory, "web", properties()).await;

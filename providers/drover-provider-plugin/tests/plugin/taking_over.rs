@@ -131,6 +131,56 @@ async fn adopts_by_labels_alone_and_hands_back_the_same_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn adoptions_of_one_pass_share_what_is_asked_for_them() {
+    let scope = Scope::new();
+    let count = 20;
+    for number in 1..=count {
+        of_group(&scope.fake, &format!("i-{number}"));
+    }
+    let neighbour = Fake::start(scope.folder.path(), "group");
+    neighbour.set_groups(&["others"]);
+    let provider = scope.open();
+    let found = handles(&provider).await.into_iter();
+    let handles: Vec<String> = found.collect();
+    let requests = handles
+        .iter()
+        .enumerate()
+        .map(|(at, handle)| adopt(handle, at as u64 + 1));
+    let adopted = requests.map(|request| {
+        let provider = Arc::clone(&provider);
+        tokio::spawn(async move { provider.adopt(&request).await })
+    });
+    for adopted in adopted.collect::<Vec<_>>() {
+        adopted.await.unwrap().unwrap();
+    }
+    let unfiltered = || {
+        let calls = scope.fake.calls("Instance.DescribeInstances").into_iter();
+        let all = |params: &serde_json::Value| {
+            params["Tags"]
+                .as_object()
+                .is_none_or(|tags| tags.is_empty())
+        };
+        calls.filter(all).count()
+    };
+    let inspected = || neighbour.calls("Group.InspectGroups").len();
+    // The survey has described them and asked the neighbour.
+    assert_eq!((unfiltered(), inspected()), (0, 1));
+    let listing = provider.list(&fleet()).await.unwrap();
+    assert_eq!(listing.instances.len(), count);
+    // Later everything is asked anew, once.
+    for number in [21, 22] {
+        of_group(&scope.fake, &format!("i-{number}"));
+    }
+    neighbour.set_groups(&["others", "workers"]);
+    scope.clock.advance(Duration::from_secs(6));
+    for number in [21, 22] {
+        let refused = provider.adopt(&adopt(&format!("i-{number}"), number)).await;
+        assert_eq!(refused.unwrap_err().class, ErrorClass::InvalidSpec);
+    }
+    assert_eq!((unfiltered(), inspected()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_is_still_watched_is_said_and_nothing_of_it_is_adopted() {
     let scope = Scope::new();
     of_group(&scope.fake, "i-1");

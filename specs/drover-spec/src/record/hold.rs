@@ -67,7 +67,10 @@ fn data_of(hold: &Hold) -> MapOf {
                 .optional("elsewhere", some.map(|count| Yaml::number(*count)))
                 .text("asked", asked)
         }
-        Hold::ProviderFailed { class, message } => {
+        Hold::OwnerUnproven { group, instances } => map
+            .text("group", group.as_str())
+            .number("instances", *instances),
+        Hold::ProviderFailed { class, message } | Hold::EndRefused { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
         Hold::OwnerStillActs { owner, instances } => {
@@ -364,6 +367,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .map(Reader::parsed)
                 .collect::<Result<_, _>>()?,
         },
+        "OwnerUnproven" => Hold::OwnerUnproven {
+            group: data.get("group")?.parsed()?,
+            instances: data.number("instances")?,
+        },
         "AdoptionRefused" => Hold::AdoptionRefused {
             why: data.text("why")?,
         },
@@ -564,6 +571,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "LaunchesRefused" => Hold::LaunchesRefused {
             provider: data.get("provider")?.parsed()?,
+            message: data.text("message")?,
+        },
+        "EndRefused" => Hold::EndRefused {
+            class: error_class(&data.get("class")?)?,
             message: data.text("message")?,
         },
         "SourceOutage" => Hold::SourceOutage {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::duration;
+use crate::go_json::as_read_by_go;
 use crate::json::{field, text, texts};
 
 /// The properties of a group's spec. The order of the members is InfraKit's.
@@ -216,6 +217,18 @@ impl GroupSpec {
     /// Returns what prepares its instances, and the properties of that.
     pub fn flavor(&self) -> (&str, &Json) {
         (&self.flavor.plugin, &self.flavor.properties)
+    }
+
+    /// Returns whether the properties of both instances are one configuration to InfraKit, whose hash is of what Go reads:
+    /// `1.0` is `1`.
+    pub(super) fn has_properties_of(&self, other: &Self) -> bool {
+        as_read_by_go(self.properties()) == as_read_by_go(other.properties())
+    }
+
+    /// Returns whether both have one flavor to InfraKit, as it is written.
+    pub fn has_flavor_of(&self, other: &Self) -> bool {
+        let ((plugin, properties), (other, others)) = (self.flavor(), other.flavor());
+        plugin == other && as_read_by_go(properties) == as_read_by_go(others)
     }
 
     /// Returns what an update waits for: healthy time, healthy looks in a row, and whether it does not drain.

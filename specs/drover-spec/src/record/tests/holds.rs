@@ -69,6 +69,10 @@ pub(super) fn all_holds(
         },
         Hold::AdoptionRefused { why: why.clone() },
         Hold::StrangersMissing { missing: count },
+        Hold::OwnerUnproven {
+            group: "web".parse().unwrap(),
+            instances: count,
+        },
         Hold::AdoptionUnknown { why: why.clone() },
         Hold::StrayInstances { why: why.clone() },
         Hold::DuplicateInstances { why: why.clone() },
@@ -201,6 +205,10 @@ pub(super) fn all_holds(
             provider: "aws".parse().unwrap(),
             message: why.clone(),
         },
+        Hold::EndRefused {
+            class: drover_model::ErrorClass::InvalidSpec,
+            message: why.clone(),
+        },
         Hold::SourceOutage {
             mode: drover_model::OutageMode::HoldCapacity,
             since: "2026-11-22T03:00:00Z".parse().unwrap(),
@@ -210,7 +218,7 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 77, "a hold is missing from the list");
+    assert_eq!(codes.len(), 79, "a hold is missing from the list");
     holds
 }
 

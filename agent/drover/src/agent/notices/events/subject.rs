@@ -60,6 +60,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::StrangersMissing { .. }
         | Hold::AdoptionUnknown { .. }
@@ -107,6 +108,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::LaunchesRefused { .. }
+        | Hold::EndRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. }

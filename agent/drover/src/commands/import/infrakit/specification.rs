@@ -1,7 +1,7 @@
 //! InfraKit's specification of a group, in every form that its own tools take.
 
 use drover_model::{Value, label_of};
-use drover_provider_plugin::{GoJson, InfrakitGroup};
+use drover_provider_plugin::{GoJson, InfrakitGroup, logical_id};
 
 use super::super::entry;
 use crate::error::{CommandError, CommandResult};
@@ -285,6 +285,12 @@ fn allocation(allocation: Option<&GoJson>, notes: &mut Vec<String>) -> Result<Al
         if name != id {
             notes.push(format!(
                 "the member {id} is called {name}, as names of members are DNS labels"
+            ));
+        }
+        let given = logical_id(&name);
+        if given != id {
+            notes.push(format!(
+                "the instance that will replace the member {id} gets the LogicalID {given}: what knows members by it (a plugin's address or volume) has to know that one"
             ));
         }
         if members.contains(&name) {

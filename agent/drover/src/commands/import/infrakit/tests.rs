@@ -180,6 +180,18 @@ fn members_keep_their_names_as_far_as_names_can_be() {
         shown.contains("  members:\n    - id: 10-0-0-5\n    - id: m2\n"),
         "{shown}"
     );
+    // What comes after it cannot be called the same.
+    let other = WORKERS.replace(
+        r#""Size": 3, "LogicalIDs": null"#,
+        r#""LogicalIDs": ["Manager_1"]"#,
+    );
+    let told = remarks(&other).join("\n");
+    assert!(
+        told.contains(
+            "the instance that will replace the member Manager_1 gets the LogicalID manager-1"
+        ),
+        "{told}"
+    );
     let twice = WORKERS.replace(
         r#""Size": 3, "LogicalIDs": null"#,
         r#""LogicalIDs": ["a.b", "a-b"]"#,

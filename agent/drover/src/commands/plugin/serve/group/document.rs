@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drover_model::{Flavor, Group, GroupName};
-use drover_provider_plugin::{GoJson, GroupSpec, from_json, to_json};
+use drover_provider_plugin::{GoJson, GroupSpec, as_read_by_go, from_json, to_json};
 use drover_spec::{Diagnostic, Document, format_duration, parse_file};
 use serde_json::{Value as Json, json};
 
@@ -65,10 +65,13 @@ pub(super) fn parsed(text: &str, group: &GroupName) -> Option<Arc<Group>> {
     })
 }
 
-/// Returns whether the properties of a group's instances mean these, however they are written.
+/// Returns whether the properties of a group's instances mean these, however they are written: to InfraKit `1.0` is `1`.
 pub(super) fn has_properties(text: &str, group: &GroupName, properties: &Json) -> bool {
-    let parsed = parsed(text, group);
-    parsed.is_some_and(|group| presented(&to_json(&group.spec.template.properties)) == *properties)
+    let asked = as_read_by_go(properties);
+    parsed(text, group).is_some_and(|group| {
+        let written = presented(&to_json(&group.spec.template.properties));
+        as_read_by_go(&written) == asked
+    })
 }
 
 /// Returns whether the flavors of two specs mean the same.
@@ -77,7 +80,7 @@ pub(super) fn has_properties(text: &str, group: &GroupName, properties: &Json) -
 ///
 /// What is asked has no meaning in a document, in words.
 pub(super) fn is_same_flavor(written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
-    if written.flavor() == asked.flavor() {
+    if written.has_flavor_of(asked) {
         return Ok(true);
     }
     Ok(meaning(written)? == meaning(asked)?)
@@ -86,7 +89,7 @@ pub(super) fn is_same_flavor(written: &GroupSpec, asked: &GroupSpec) -> Result<b
 /// Returns the flavors of a spec as a document has them.
 fn meaning(spec: &GroupSpec) -> Result<Vec<Flavor>, String> {
     let (plugin, properties) = spec.flavor();
-    let flavors = Json::Array(flavors(plugin, properties)?);
+    let flavors = as_read_by_go(&Json::Array(flavors(plugin, properties)?));
     let name = GroupName::parse("spec").map_err(|error| error.to_string())?;
     let text = format!(
         "apiVersion: drover/v1alpha1\nkind: Group\nmetadata: {{name: {name}}}\nspec: {{provider: any, size: 0, template: {{properties: {{}}, flavors: {flavors}}}}}\n"

@@ -91,6 +91,32 @@ fn texts_come_back_as_infrakit_wrote_them() {
 }
 
 #[test]
+fn numbers_mean_the_same_however_they_are_written() {
+    let group = GroupName::parse("web").unwrap();
+    let has = |written: &str, asked: &str| {
+        let text = format!(
+            "apiVersion: drover/v1alpha1\nkind: Group\nmetadata: {{name: web}}\nspec: {{provider: file, size: 1, template: {{properties: {{disk: {written}}}}}}}\n"
+        );
+        let asked = format!("{{\"disk\": {asked}}}");
+        has_properties(&text, &group, &serde_json::from_str(&asked).unwrap())
+    };
+    for (written, asked) in [("1", "1.0"), ("1.0", "1"), ("1000", "1e3"), ("2.50", "2.5")] {
+        assert!(has(written, asked), "{written} {asked}");
+    }
+    for (written, asked) in [("1", "1.5"), ("1", "\"1\""), ("'1'", "1"), ("1", "-1")] {
+        assert!(!has(written, asked), "{written} {asked}");
+    }
+    let spec = |count: Json| {
+        let flavor = json!({"Plugin": "swarm/worker", "Properties": {"count": count}});
+        GroupSpec::read(Some(&with(&flavor))).unwrap()
+    };
+    let combined = json!({"Plugin": "combo", "Properties": [{"Plugin": "swarm/worker", "Properties": {"count": 2.0}}]});
+    let combined = GroupSpec::read(Some(&with(&combined))).unwrap();
+    assert_eq!(is_same_flavor(&spec(json!(2)), &combined), Ok(true));
+    assert_eq!(is_same_flavor(&spec(json!(3)), &combined), Ok(false));
+}
+
+#[test]
 fn flavors_that_mean_the_same_are_the_same_however_they_are_written() {
     let spec = |flavor: Json| GroupSpec::read(Some(&with(&flavor))).unwrap();
     let vanilla = |properties: Json| spec(json!({"Plugin": "vanilla", "Properties": properties}));

@@ -1,0 +1,102 @@
+//! Ends that the provider refuses.
+
+use drover_model::{Action, ErrorClass, GroupPhase, Hold, IntentState, ProviderPhase, Reason};
+
+use super::holds;
+use crate::testing::{Fixture, at, id};
+
+fn refused(class: ErrorClass, seconds: i64) -> IntentState {
+    IntentState::Failed {
+        class,
+        message: "the call said no".to_owned(),
+        at: at(seconds),
+    }
+}
+
+/// Two should serve, and the provider has refused to end the third.
+fn shrinking(class: ErrorClass) -> Fixture {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.size = 2;
+    fixture.destroy("web-3", Reason::ScaleIn, refused(class, -1));
+    fixture
+}
+
+fn verbs(fixture: &Fixture) -> Vec<&'static str> {
+    let (plan, _) = fixture.planned();
+    plan.steps.iter().map(|step| step.action.verb()).collect()
+}
+
+#[test]
+fn a_refused_end_is_told_with_its_instance_and_the_providers_words() {
+    let (plan, report) = shrinking(ErrorClass::Auth).planned();
+    assert_eq!(holds(&report), ["EndRefused"]);
+    let held = &report.holds[0];
+    assert_eq!(held.instance, Some(id("web-3")));
+    assert_eq!(held.reason, Some(Reason::ScaleIn));
+    let words = held.hold.to_string();
+    assert!(words.ends_with("(auth): the call said no"), "{words}");
+    assert_eq!(plan.next.phase, GroupPhase::Held);
+    assert_eq!(plan.next.holds, report.holds);
+    // Too many calls are fewer by themselves.
+    let (_, report) = shrinking(ErrorClass::Throttled).planned();
+    assert!(holds(&report).is_empty(), "{:?}", report.holds);
+}
+
+#[test]
+fn a_refusal_for_good_or_for_the_credentials_is_asked_again_after_minutes() {
+    for (class, again) in [
+        (ErrorClass::Capacity, 15),
+        (ErrorClass::Auth, 300),
+        (ErrorClass::InvalidSpec, 300),
+    ] {
+        let mut fixture = shrinking(class);
+        fixture.later(again - 2);
+        assert!(verbs(&fixture).is_empty(), "{class:?}");
+        assert_eq!(fixture.planned().1.timer_at, Some(at(again - 1)));
+        fixture.later(again - 1);
+        assert_eq!(verbs(&fixture), ["settle"], "{class:?}");
+    }
+}
+
+#[test]
+fn it_is_one_hold_until_the_end_is_accepted_or_wanted_no_more() {
+    let mut fixture = shrinking(ErrorClass::InvalidSpec);
+    fixture.group.spec.size = 1;
+    fixture.destroy("web-2", Reason::ScaleIn, refused(ErrorClass::Auth, -1));
+    let (plan, report) = fixture.planned();
+    assert_eq!(holds(&report), ["EndRefused"]);
+    assert_eq!(report.holds[0].instance, Some(id("web-2")));
+    // Another refused one does not take its place, and other words are the same hold.
+    fixture.recorded = plan.next;
+    fixture.recorded.holds[0].instance = Some(id("web-3"));
+    fixture.recorded.holds[0].hold = Hold::EndRefused {
+        class: ErrorClass::InvalidSpec,
+        message: "request 1 said no".to_owned(),
+    };
+    let (plan, report) = fixture.planned();
+    assert_eq!(report.holds[0].instance, Some(id("web-3")));
+    assert_eq!(plan.next.holds, fixture.recorded.holds);
+    // Decided anew, it is not over.
+    fixture.intents.clear();
+    fixture.group.spec.size = 2;
+    let (plan, _) = fixture.planned();
+    let Action::Drain { instance, .. } = &plan.steps[0].action else {
+        panic!("{:?}", plan.steps);
+    };
+    let chosen = instance.to_string();
+    fixture.recorded.holds[0].instance = Some(instance.clone());
+    assert_eq!(fixture.planned().0.next.holds, fixture.recorded.holds);
+    fixture.drain(&chosen, Reason::ScaleIn);
+    assert_eq!(fixture.planned().0.next.holds, fixture.recorded.holds);
+    let accepted = IntentState::Acked {
+        made: Default::default(),
+        at: at(-1),
+    };
+    fixture.destroy(&chosen, Reason::ScaleIn, accepted);
+    fixture.list(&chosen, ProviderPhase::Stopping);
+    assert!(fixture.planned().0.next.holds.is_empty());
+    fixture.intents.clear();
+    fixture.list(&chosen, ProviderPhase::Running);
+    fixture.group.spec.size = 3;
+    assert!(fixture.planned().0.next.holds.is_empty());
+}
