@@ -60,15 +60,8 @@ pub(crate) fn assemble(
     let folder = scratch
         .as_ref()
         .map_or(settings.data_dir.as_path(), |dir| dir.path());
-    if mode != Mode::DryRun {
-        // The journal's lock is held: an agent that left these behind is gone.
-        match url.local_path() {
-            Some(path) => {
-                let company = locks::Company::Shared(&settings.state_branch);
-                locks::clear(&watch::git_dir(path), company);
-            }
-            None => locks::clear(&folder.join(MIRROR), locks::Company::Alone),
-        }
+    if !dry {
+        clear_locks(settings, url.local_path(), folder);
     }
     let mirror = Mirror::open(&folder.join(MIRROR), url.clone(), settings.remote.clone())
         .context(format!("cannot open the repository {url}"))?;
@@ -121,6 +114,17 @@ pub(crate) fn assemble(
         mirror,
         scratch,
     })
+}
+
+/// Clears away the locks that another agent left behind. The journal's lock is held: it is gone.
+fn clear_locks(settings: &Settings, local: Option<&Path>, folder: &Path) {
+    match local {
+        Some(path) => {
+            let company = locks::Company::Shared(&settings.state_branch);
+            locks::clear(&watch::git_dir(path), company);
+        }
+        None => locks::clear(&folder.join(MIRROR), locks::Company::Alone),
+    }
 }
 
 /// Which providers there are. Tells which registries' credentials cannot be read now: they are read again for each
