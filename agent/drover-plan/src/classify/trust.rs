@@ -49,7 +49,7 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
         return Trust::Frozen(Hold::ObservationEmptied {
             expected: (strangers + alone) as u32,
             elsewhere,
-            asked: asked(input),
+            asked: lister(input.provider),
         });
     }
     Trust::Full

@@ -242,11 +242,12 @@ impl<'a> Draft<'a> {
         let slots: usize = open.iter().map(|intent| made_by(intent).len()).sum();
         self.hold(held(Hold::UnknownOutcomes {
             count: slots as u32,
+            said: self.last_said(None),
         }));
         // While something is missing nothing is made, not even what was decided before.
         if found.missing.is_empty() {
             for intent in open {
-                self.repeat(intent);
+                self.repeat_when_due(intent);
             }
         }
         true

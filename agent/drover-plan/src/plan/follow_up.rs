@@ -95,7 +95,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Repeats a call that has no answer: soon, and then less and less often.
-    fn repeat_when_due(&mut self, intent: &'a Intent) {
+    pub(super) fn repeat_when_due(&mut self, intent: &'a Intent) {
         let due = self.told(intent).map(|told| {
             let doublings = told.calls.saturating_sub(1).min(REPEAT_DOUBLINGS);
             later(
