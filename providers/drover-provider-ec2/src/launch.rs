@@ -119,6 +119,9 @@ impl Region {
         self: &Arc<Self>,
         launch: &Launch<'_>,
     ) -> Result<Provisioned, ProviderError> {
+        if !self.tokens.admit(launch.request) {
+            return Err(reused(launch.request));
+        }
         let Places { here, elsewhere } = self.places_of(launch).await?;
         let choices = choices(launch, &here);
         let all = choices.len();

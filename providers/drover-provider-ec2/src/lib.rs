@@ -51,6 +51,7 @@ mod schema;
 mod settings;
 mod strangers;
 mod tags;
+mod tokens;
 
 pub use asg::{AsgFactory, SCALING_GROUPS};
 pub use describe::{Described, Question, VERSION, describe};

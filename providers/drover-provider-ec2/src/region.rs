@@ -23,6 +23,7 @@ use crate::listing::Listings;
 use crate::notices::{Statuses, Told};
 use crate::purse::{Purse, Purses};
 use crate::settings::Account;
+use crate::tokens::Tokens;
 
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -62,6 +63,7 @@ pub(crate) struct Region {
     pub(crate) endings: Endings,
     pub(crate) statuses: Statuses,
     pub(crate) told: Told,
+    pub(crate) tokens: Tokens,
     /// Held while places are made.
     pub(crate) making_places: tokio::sync::Mutex<()>,
     zones: Mutex<BTreeMap<String, String>>,
@@ -89,6 +91,7 @@ impl Region {
             endings: Endings::default(),
             statuses: Statuses::default(),
             told: Told::default(),
+            tokens: Tokens::default(),
             making_places: tokio::sync::Mutex::default(),
             zones: Mutex::default(),
         }

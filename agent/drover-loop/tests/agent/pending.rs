@@ -147,8 +147,7 @@ async fn one_whose_launch_has_no_answer_is_told_with_the_words_of_the_provider()
     let held = held.unwrap();
     assert_eq!(held.instance, Some(id("web-4")));
     let message = held.hold.to_string();
-    let words =
-        "the outcome of 1 provider call is unknown; no new ones until it is; the last answer: ";
+    let words = "the outcome of 1 provider call is unknown; no new ones until it is; the latest: ";
     assert!(message.starts_with(words), "{message}");
     assert!(
         message.ends_with("the answer was lost: connection reset"),
@@ -174,7 +173,7 @@ async fn one_whose_launch_has_no_answer_is_told_with_the_words_of_the_provider()
     let report = world.report("web");
     let told = report.holds.iter().map(|held| held.hold.to_string());
     let told: Vec<String> = told.collect();
-    let refused = |told: &String| told.contains("; the last answer: auth: ");
+    let refused = |told: &String| told.contains("; the latest: auth: ");
     assert!(told.iter().any(refused), "{told:?}");
     assert_eq!(world.living("web").len(), 4);
     // Once it is answered the agent waits as for any other one.
