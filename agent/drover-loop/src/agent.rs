@@ -355,7 +355,6 @@ impl Agent {
         let stored = load(&store, &settings.name)?;
         let changed = Arc::new(Notify::new());
         let whereabouts = Whereabouts::of(stored.lease.as_ref(), stored.first_look);
-        let tenure = Tenure::open(stored.lease, settings.mode);
         let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(settings.data_dir.as_deref(), stored.freeze)),
@@ -376,6 +375,7 @@ impl Agent {
             status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
             outage_watch: OutageWatch::new(settings.outage),
             outage: None,
+            tenure: Tenure::open(stored.lease, settings.mode),
             settings,
             clock: parts.clock,
             journal: parts.journal,
@@ -383,7 +383,6 @@ impl Agent {
             liveness: parts.liveness,
             entropy: parts.entropy,
             store,
-            tenure,
             unreadable: BTreeMap::new(),
             snapshot: None,
             approvals: Arc::default(),

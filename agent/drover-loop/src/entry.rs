@@ -22,6 +22,10 @@ const NOTES_MAX: usize = 40;
 
 /// A group between passes.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, set and asked in its own place"
+)]
 pub(crate) struct GroupEntry {
     pub(crate) recorded: Arc<RecordedGroup>,
     pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,

@@ -449,6 +449,15 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
     }
 }
 
+/// Returns what is now, shared with what was before if that is the same.
+fn kept<T: Clone + PartialEq>(before: &Arc<T>, now: &T) -> Arc<T> {
+    if *now == **before {
+        Arc::clone(before)
+    } else {
+        Arc::new(now.clone())
+    }
+}
+
 /// Writes down what is in force from now on, marks what leaves, and carries out the steps.
 async fn finish(
     task: GroupTask,
@@ -458,11 +467,7 @@ async fn finish(
     (change, inputs): (Option<Arc<Change>>, Option<Arc<[u8]>>),
     intents: &[Intent],
 ) -> Result<Finished, TaskError> {
-    let next = if judged.plan.next == *task.recorded {
-        Arc::clone(&task.recorded)
-    } else {
-        Arc::new(judged.plan.next.clone())
-    };
+    let next = kept(&task.recorded, &judged.plan.next);
     drop(recorded);
     let memory = std::mem::take(&mut judged.classified.memory);
     let memory = if memory == *task.memory {
@@ -470,11 +475,7 @@ async fn finish(
     } else {
         Arc::new(memory)
     };
-    let recommendations = if judged.plan.recommendations == *task.recommendations {
-        Arc::clone(&task.recommendations)
-    } else {
-        Arc::new(judged.plan.recommendations.clone())
-    };
+    let recommendations = kept(&task.recommendations, &judged.plan.recommendations);
     let mut finished = Finished {
         members: task.published.clone(),
         memory,

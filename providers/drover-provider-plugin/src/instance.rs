@@ -71,6 +71,17 @@ pub(crate) struct Inner {
     pub(crate) shared: Shared,
 }
 
+/// What the latest listing says of a call.
+#[derive(Debug)]
+pub(crate) enum AsListed {
+    /// There was none since, or not lately.
+    Unknown,
+    /// It has made nothing yet.
+    Nothing,
+    /// It has made this.
+    Made(String),
+}
+
 /// How old a listing may be from which a repeated call is answered: an agent lists in each pass, before it calls.
 const LOOK_MAX: Duration = Duration::from_secs(15);
 
@@ -221,13 +232,18 @@ impl Inner {
         Ok(first.min_by(|one, other| one.id.cmp(&other.id)))
     }
 
-    /// Returns what the latest listing says that an entry's call has made. None: there was none since, or not lately.
-    pub(crate) fn made_as_listed(&self, entry: &Entry) -> Option<Option<String>> {
+    /// Returns what the latest listing says that an entry's call has made.
+    pub(crate) fn made_as_listed(&self, entry: &Entry) -> AsListed {
         let looked = self.looked.lock();
-        let look = looked.as_ref().filter(|look| look.begun > entry.at)?;
-        let age = Duration::try_from(self.clock.now().duration_since(look.begun));
-        let is_recent = age.is_ok_and(|age| age <= LOOK_MAX);
-        is_recent.then(|| look.made.get(&entry.token).cloned())
+        let is_recent = |look: &&Look| {
+            let age = Duration::try_from(self.clock.now().duration_since(look.begun));
+            look.begun > entry.at && age.is_ok_and(|age| age <= LOOK_MAX)
+        };
+        let Some(look) = looked.as_ref().filter(is_recent) else {
+            return AsListed::Unknown;
+        };
+        let made = look.made.get(&entry.token);
+        made.map_or(AsListed::Nothing, |id| AsListed::Made(id.clone()))
     }
 
     async fn look_up(&self, fleet: &FleetName, instance: &ProviderRef) -> Result<Found, CallError> {

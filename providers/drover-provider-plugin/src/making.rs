@@ -7,7 +7,7 @@ use drover_provider::{ProviderError, ProvisionRequest, Provisioned, fingerprint}
 
 use crate::call::{CallError, Fault};
 use crate::infrakit::{Spec, made};
-use crate::instance::{Inner, Made, reused};
+use crate::instance::{AsListed, Inner, Made, reused};
 use crate::ledger::{Entry, State};
 use crate::{spec, tags};
 
@@ -200,9 +200,9 @@ impl Making {
             return self.settle(inner).await;
         }
         match inner.made_as_listed(&entry) {
-            Some(Some(id)) => self.is_made(inner, id).await,
-            Some(None) => self.undecided(inner, entry).await,
-            None => self.settle(inner).await,
+            AsListed::Made(id) => self.is_made(inner, id).await,
+            AsListed::Nothing => self.undecided(inner, entry).await,
+            AsListed::Unknown => self.settle(inner).await,
         }
     }
 

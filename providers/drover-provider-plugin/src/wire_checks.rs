@@ -40,8 +40,8 @@ const NUMBERS: u64 = 1_000_000;
 /// moment is not told from one that waits for the call.
 const LONG: Duration = Duration::from_secs(2);
 
-/// Between two greetings.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long what was sent may take to arrive and be taken up, before the greeting that follows it.
+const ARRIVES: Duration = Duration::from_millis(300);
 
 /// What is tried, and for how long at most.
 struct Trial<'a> {
@@ -159,6 +159,12 @@ pub(crate) fn with_more(params: &impl Serialize) -> Result<Json, serde_json::Err
     Ok(params)
 }
 
+/// Waits until a call that is under way has arrived, and makes another one then.
+async fn later<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::sleep(ARRIVES).await;
+    call.await
+}
+
 impl Trial<'_> {
     fn request(&self, number: u64) -> ProvisionRequest {
         conformance::request(self.subject, NUMBERS + number)
@@ -191,8 +197,10 @@ impl Trial<'_> {
         };
         let silent = self.connection(b"").await?;
         greet("while a connection is open and silent").await?;
-        let half = self.half_a_call().await?;
+        let half = self.half_a_call()?;
         let half = self.connection(&half).await?;
+        // Until it is read, if it is.
+        tokio::time::sleep(ARRIVES).await;
         greet("while half a call was sent").await?;
         drop((silent, half));
         let request = self.request(2);
@@ -203,10 +211,9 @@ impl Trial<'_> {
             tokio::select! {
                 biased;
                 made = &mut provision => break made,
-                said = greet("while an instance is made") => {
+                said = later(greet("while an instance is made")) => {
                     said?;
                     greeted = true;
-                    tokio::time::sleep(PAUSE).await;
                 }
             }
         };
@@ -222,7 +229,7 @@ impl Trial<'_> {
     }
 
     /// Returns the first half of a call that makes an instance, as it goes over the connection.
-    async fn half_a_call(&self) -> Result<Vec<u8>, String> {
+    fn half_a_call(&self) -> Result<Vec<u8>, String> {
         let request = ProvisionDto::of(&self.request(1)).map_err(|error| said(&error))?;
         let mut params = serde_json::to_value(&request).map_err(|error| error.to_string())?;
         params["scope"] = serde_json::to_value(&self.scope).map_err(|error| error.to_string())?;

@@ -22,15 +22,14 @@ impl SimWorld {
         request: &ProvisionRequest,
         fewest: Option<usize>,
     ) -> Result<Provisioned, ProviderError> {
-        let print = match &request.asked {
-            Some(asked) => of_text(0, asked),
-            None => {
-                let parameters = ProvisionRequest {
-                    urgency: Urgency::default(),
-                    ..request.clone()
-                };
-                of_text(0, &format!("{parameters:?}"))
-            }
+        let print = if let Some(asked) = &request.asked {
+            of_text(0, asked)
+        } else {
+            let parameters = ProvisionRequest {
+                urgency: Urgency::default(),
+                ..request.clone()
+            };
+            of_text(0, &format!("{parameters:?}"))
         };
         if let Some((first, provisioned)) = self.tokens.get(&request.token) {
             if *first == print {

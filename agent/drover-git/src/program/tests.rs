@@ -13,7 +13,7 @@ fn ran(script: &str, time: Duration) -> Result<ProgramEnd, ProgramError> {
 }
 
 /// Longer than any of these takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 const SHORT: Duration = Duration::from_millis(500);
 

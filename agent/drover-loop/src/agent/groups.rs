@@ -5,38 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ConditionType, ErrorClass, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing,
-    Peers, RecordedGroup, RecordedOrder, Share, Timestamp,
+    ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
+    RecordedGroup, RecordedOrder, Share, Timestamp,
 };
 use drover_policy::GroupSummary;
-use jiff::SignedDuration;
 use tokio::task::{Id, JoinError};
 use tracing::{Instrument as _, debug, debug_span, error, info};
 
+use self::seen::{Seen, note_unseen, seen};
 use super::observation::Observation;
 use super::{Agent, GuardRound, plain};
 use crate::doubts;
 use crate::entry::{self, GroupEntry, set_condition};
-use crate::observe::{Limits, Observed, OpenScope, bounded};
+use crate::observe::{Limits, OpenScope, bounded};
 use crate::quiet::{Fingerprint, Quiet};
 use crate::shares::{Partner, Shares};
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
-use crate::survey::{self, Answers, Asker, Wait};
+use crate::survey::{self, Answers, Wait};
 use crate::task::{self, Finished, GroupTask, Shared, TaskError, Versions};
 use crate::timekeeping::Tick;
 
+mod seen;
+
 /// What came of a group's task: of its work, or that its time was up.
 pub(super) type Outcome = Result<Result<Finished, TaskError>, Duration>;
-
-/// How long listings must fail before that is recorded: a moment's trouble would otherwise cost two
-/// commits per group.
-const FAILURE_RECORDED_AFTER: SignedDuration = SignedDuration::from_mins(2);
-
-/// The same where credentials are refused, which seldom comes right by waiting: longer than a rotation takes that is
-/// caught halfway.
-const REFUSAL_RECORDED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 impl Agent {
     /// Starts a task for every group that can be planned in this pass.
@@ -207,19 +201,8 @@ impl Agent {
             answers,
         } = match seen(entry, name, observation, now) {
             Ok(seen) => seen,
-            Err(Unseen::Skip) => {
-                let held = plain(Hold::ObservationStale);
-                let refuted = entry.refuted_by(&held.hold);
-                entry.hold_all(vec![held], now, refuted && record_failures);
-                return None;
-            }
-            Err(Unseen::Hold(held, lasting)) => {
-                let refuted = held
-                    .as_ref()
-                    .is_some_and(|held| entry.refuted_by(&held.hold));
-                let mut holds: Vec<Held> = held.into_iter().map(|held| *held).collect();
-                holds.extend(fences);
-                entry.hold_all(holds, now, (lasting || refuted) && record_failures);
+            Err(unseen) => {
+                note_unseen(entry, unseen, fences, now, record_failures);
                 return None;
             }
         };
@@ -433,86 +416,6 @@ impl Agent {
             self.desired_stale |= self.unsaved.guards;
         }
     }
-}
-
-/// What a pass knows of a group's part of the world.
-struct Seen<'a> {
-    scope: &'a Arc<OpenScope>,
-    listing: &'a Arc<Listing>,
-    /// What there is to adopt.
-    answers: Answers,
-}
-
-/// Why it knows nothing of it.
-enum Unseen {
-    /// There is no answer since the group's last plan.
-    Skip,
-    /// For this, if for anything of its own; and whether that is to be recorded.
-    Hold(Option<Box<Held>>, bool),
-}
-
-/// Returns what the pass has seen for a group.
-fn seen<'a>(
-    entry: &GroupEntry,
-    name: &GroupName,
-    observation: &'a Observation,
-    now: Timestamp,
-) -> Result<Seen<'a>, Unseen> {
-    let held = |hold, lasting| Unseen::Hold(Some(Box::new(plain(hold))), lasting);
-    let (id, scope) = match observation.scopes.get(name) {
-        Some(Ok(found)) => found,
-        Some(Err((provider, why))) => {
-            let hold = Hold::ProviderMissing {
-                provider: provider.clone(),
-                why: why.clone(),
-            };
-            return Err(held(hold, true));
-        }
-        None => return Err(Unseen::Hold(None, true)),
-    };
-    let listing = match observation.observed.get(id) {
-        Some(Observed::Fresh(listing)) if listing.tick > entry.acted => listing.of(name),
-        Some(Observed::Fresh(_) | Observed::Waiting) | None => return Err(Unseen::Skip),
-        Some(Observed::Failed(failure)) => {
-            let hold = Hold::ProviderFailed {
-                class: failure.class,
-                message: failure.message.clone(),
-            };
-            let recorded_after = match failure.class {
-                ErrorClass::Auth => REFUSAL_RECORDED_AFTER,
-                ErrorClass::Throttled
-                | ErrorClass::Capacity
-                | ErrorClass::Quota
-                | ErrorClass::InvalidSpec
-                | ErrorClass::Partial
-                | ErrorClass::Unknown
-                | ErrorClass::NotFound => FAILURE_RECORDED_AFTER,
-            };
-            let lasting = now.duration_since(failure.since) >= recorded_after;
-            return Err(held(hold, lasting));
-        }
-    };
-    let removed = entry.removal.is_some() || entry.recorded.deleting.is_some();
-    let asker = Asker {
-        name,
-        acted: entry.acted,
-        recorded: &entry.recorded,
-        accepted: entry.accepted.as_deref(),
-        candidate: entry.candidate.as_ref().map(|newer| &*newer.group),
-        provider: &scope.facts,
-    };
-    let answers = match observation.surveyors.of(&asker, now) {
-        Ok(answers) => answers,
-        // A removal takes what is the group's own, whatever else there is.
-        Err(_) if removed => Answers::default(),
-        Err(Wait::Stale) => return Err(Unseen::Skip),
-        Err(Wait::Failed(hold, lasting)) => return Err(held(*hold, lasting)),
-    };
-    Ok(Seen {
-        scope,
-        listing,
-        answers,
-    })
 }
 
 /// Returns why the newest document is not in force, if its survey fails for longer than a moment.

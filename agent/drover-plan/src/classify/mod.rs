@@ -242,11 +242,7 @@ impl Stage<'_> {
             changed::remember(&mut memory, change);
         }
         let to_come = self.change_to_come(id, ownership);
-        let created_at = listed
-            .created_at
-            .or_else(|| input.recorded.instances.get(id).map(|was| was.created_at))
-            .or_else(|| self.intended_at(id))
-            .unwrap_or(memory.first_seen);
+        let created_at = self.created_at(id, listed).unwrap_or(memory.first_seen);
         let restarted_at = memory.restarted_at.unwrap_or(Timestamp::MIN);
         let health = self.health(id, &listed.phase, memory.restarted_at);
         let restarting = to_come.is_some_and(|change| change.how == InPlace::Restart);
@@ -288,6 +284,14 @@ impl Stage<'_> {
         };
         self.memory.insert(id.clone(), memory);
         self.take_in(member);
+    }
+
+    /// Returns since when a listed instance exists, as far as that is known.
+    fn created_at(&self, id: &InstanceId, listed: &Listed) -> Option<Timestamp> {
+        let recorded = self.input.recorded.instances.get(id);
+        (listed.created_at)
+            .or_else(|| recorded.map(|was| was.created_at))
+            .or_else(|| self.intended_at(id))
     }
 
     /// Returns what is known of the health of a listed instance that was last restarted at `restarted_at`.

@@ -435,8 +435,8 @@ async fn a_refresh_that_failed_is_told_and_the_next_change_begins_another() {
         let mut world = fake.world();
         let group = world.groups.get_mut(handle.as_str()).unwrap();
         let refresh = group.refreshes.last_mut().unwrap();
-        refresh.status = "Failed".to_owned();
-        refresh.reason = "Warmup timed out".to_owned();
+        refresh.status = String::from("Failed");
+        refresh.reason = String::from("Warmup timed out");
     }
     let limit = Duration::from_secs(30);
     let health = provider.health(&handle, limit).await.unwrap();

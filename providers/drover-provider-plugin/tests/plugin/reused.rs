@@ -173,8 +173,8 @@ async fn what_a_token_asked_for_is_kept_and_what_an_earlier_release_has_made_is_
         entry.as_object_mut().unwrap().remove("asked");
         lines.push(entry);
     }
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(&path, lines).unwrap();
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
     scope.restart();
     assert_eq!(make(&scope.open(), &other).await, instance);
     // Nor is it where the ledger was lost: but by its owner.

@@ -670,28 +670,6 @@ proptest! {
     }
 }
 
-#[test]
-fn restores_every_hold() {
-    let policy = PolicyHold {
-        policy: PolicyName::parse("office-hours").unwrap(),
-        binding: "prod".to_owned(),
-        span: SourceSpan::start_of("policies/hours.yaml"),
-        message: "outside office hours".to_owned(),
-        values: BTreeMap::from([("now".to_owned(), "2026-01-05T03:00:00Z".to_owned())]),
-    };
-    let mut group = small();
-    group.holds = holds::all_holds("because", 7, &policy, &PauseCause::Deadline)
-        .into_iter()
-        .map(|hold| Held {
-            hold,
-            reason: None,
-            instance: None,
-            until: None,
-        })
-        .collect();
-    assert_eq!(decode(&encode(&group)), Ok(group));
-}
-
 fn small() -> RecordedGroup {
     RecordedGroup::new(
         GroupName::parse("web").unwrap(),

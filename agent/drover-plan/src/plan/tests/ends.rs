@@ -1,5 +1,7 @@
 //! Ends that the provider refuses.
 
+use std::collections::BTreeMap;
+
 use drover_model::{Action, ErrorClass, GroupPhase, Hold, IntentState, ProviderPhase, Reason};
 
 use super::holds;
@@ -89,7 +91,7 @@ fn it_is_one_hold_until_the_end_is_accepted_or_wanted_no_more() {
     fixture.drain(&chosen, Reason::ScaleIn);
     assert_eq!(fixture.planned().0.next.holds, fixture.recorded.holds);
     let accepted = IntentState::Acked {
-        made: Default::default(),
+        made: BTreeMap::default(),
         at: at(-1),
     };
     fixture.destroy(&chosen, Reason::ScaleIn, accepted);

@@ -85,7 +85,7 @@ fn an_empty_answer_makes_nothing_beside_what_another_owner_has() {
     // One of several that its owner ends is gone after a while: the others tell whether he acts.
     let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
     edit(&mut fixture, |strangers| {
-        strangers[2].claimed_by = Some(owner.to_owned())
+        strangers[2].claimed_by = Some(owner.to_owned());
     });
     fixture.group.spec.manage = Manage::Observe;
     fixture.recorded = fixture.planned().0.next;
@@ -249,7 +249,7 @@ fn what_a_create_may_have_made_is_not_adopted_before_its_answer() {
     // With an owner that acts, not even what was asked before is asked again.
     fixture.intents[0].state = IntentState::Sent;
     edit(&mut fixture, |strangers| {
-        strangers[0].claimed_by = Some("workers".to_owned())
+        strangers[0].claimed_by = Some("workers".to_owned());
     });
     assert_eq!(fixture.planned().0.steps, []);
     let resend = |fixture: &Fixture| {
@@ -332,13 +332,13 @@ fn an_owner_that_is_silent_for_a_moment_still_counts_where_it_was_seen() {
     let mut fixture = adopting(1, &["i-1"]);
     let unheard = |fixture: &mut Fixture| {
         edit(fixture, |strangers| {
-            strangers[0].unheard = Some("who was there".to_owned())
+            strangers[0].unheard = Some("who was there".to_owned());
         });
     };
     unheard(&mut fixture);
     assert_eq!(codes(&fixture), ["Adopting"], "nobody was seen");
     edit(&mut fixture, |strangers| {
-        strangers[0].claimed_by = Some("workers".to_owned())
+        strangers[0].claimed_by = Some("workers".to_owned());
     });
     fixture.recorded = fixture.planned().0.next;
     edit(&mut fixture, |strangers| strangers[0].claimed_by = None);

@@ -160,17 +160,16 @@ impl<'a> Tried<'a> {
         let Repository { mirror, .. } = self.repository;
         let path = format!("{GROUPS_FOLDER}/{}.yaml", self.group);
         let attempted = || format!("cannot read branch {}", self.repository.state_branch);
-        let older = match &mut self.older {
-            Some(older) => older,
-            None => {
-                let log = match self.repository.state_tip()? {
-                    Some(tip) => mirror.log(tip, Some(&path), RECORDS_MAX),
-                    None => Ok(Vec::new()),
-                };
-                let log = log.context(attempted())?;
-                self.older
-                    .insert(log.iter().rev().map(|commit| commit.id).collect())
-            }
+        let older = if let Some(older) = &mut self.older {
+            older
+        } else {
+            let log = match self.repository.state_tip()? {
+                Some(tip) => mirror.log(tip, Some(&path), RECORDS_MAX),
+                None => Ok(Vec::new()),
+            };
+            let log = log.context(attempted())?;
+            self.older
+                .insert(log.iter().rev().map(|commit| commit.id).collect())
         };
         let Some(commit) = older.pop() else {
             return Ok(false);

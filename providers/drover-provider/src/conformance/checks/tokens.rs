@@ -113,16 +113,14 @@ pub(super) async fn repeat_after_end(context: &Context<'_>) -> Verdict {
 pub(super) async fn token_reuse(context: &Context<'_>) -> Verdict {
     let (request, instance) = context.one(0).await?;
     for (what, other) in other_parameters(context.subject, &request) {
-        match context.provision(&other).await {
-            Err(error) => ensure(error.class == ErrorClass::InvalidSpec, || {
-                let class = error.class.as_str();
-                format!("with another {what} the class is {class}: {error}")
-            })?,
-            Ok(_) => {
-                let why = format!("another {what} was promised under the same token");
-                return Err(Miss::Failed(why));
-            }
-        }
+        let Err(error) = context.provision(&other).await else {
+            let why = format!("another {what} was promised under the same token");
+            return Err(Miss::Failed(why));
+        };
+        ensure(error.class == ErrorClass::InvalidSpec, || {
+            let class = error.class.as_str();
+            format!("with another {what} the class is {class}: {error}")
+        })?;
     }
     context.until_running(&instance).await?;
     one_set(context, &request.token, 1).await
@@ -163,7 +161,7 @@ fn other_parameters(
             env.insert("CONFORMANCE".to_owned(), "another".to_owned());
         }),
         changed("init", &|other| {
-            other.slots[0].init = vec!["true".to_owned()]
+            other.slots[0].init = vec!["true".to_owned()];
         }),
     ];
     // Others that are right, where some are known.

@@ -254,3 +254,25 @@ fn the_single_author_of_earlier_records_is_read() {
     let earlier = format!("{}author: {}", &text[..at], &text[end..]);
     assert_eq!(decode(&earlier), Ok(group), "{earlier}");
 }
+
+#[test]
+fn restores_every_hold() {
+    let policy = PolicyHold {
+        policy: PolicyName::parse("office-hours").unwrap(),
+        binding: "prod".to_owned(),
+        span: SourceSpan::start_of("policies/hours.yaml"),
+        message: "outside office hours".to_owned(),
+        values: BTreeMap::from([("now".to_owned(), "2026-01-05T03:00:00Z".to_owned())]),
+    };
+    let mut group = small();
+    group.holds = all_holds("because", 7, &policy, &PauseCause::Deadline)
+        .into_iter()
+        .map(|hold| Held {
+            hold,
+            reason: None,
+            instance: None,
+            until: None,
+        })
+        .collect();
+    assert_eq!(decode(&encode(&group)), Ok(group));
+}
