@@ -73,7 +73,7 @@ async fn what_waits_is_started_after_a_minute_and_a_refusal_removes_nothing() {
     let clock = SetClock::start();
     let provider = fake.provider_by(&clock, true);
     list(&provider).await;
-    clock.pass(WAITS - Duration::from_secs(1));
+    clock.pass(WAITS.saturating_sub(Duration::from_secs(1)));
     list(&provider).await;
     clock.pass(Duration::from_secs(1));
     list_until(&fake, &provider, 1).await;

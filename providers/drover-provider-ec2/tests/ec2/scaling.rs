@@ -466,8 +466,8 @@ fn fail_refresh(fake: &Fake, handle: &ProviderRef, version: &str) {
     let mut world = fake.world();
     let group = world.groups.get_mut(handle.as_str()).unwrap();
     let refresh = group.refreshes.last_mut().unwrap();
-    refresh.status = "Failed".to_owned();
-    refresh.reason = "Warmup timed out".to_owned();
+    refresh.status = String::from("Failed");
+    refresh.reason = String::from("Warmup timed out");
     let living = |machine: &&mut crate::fake::Machine| machine.ended.is_none();
     let machine = world.machines.values_mut().find(living).unwrap();
     machine.image = format!("ami-lt-1-{version}");
