@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Action, ErrorClass, InstanceId, InstanceMemory, Intent, IntentKind, Plan, Timestamp, Unanswered,
+    Action, ErrorClass, InstanceId, InstanceMemory, Intent, Plan, Timestamp, Unanswered,
 };
 
 use crate::{ApplyReport, StepResult};
 
-/// Remembers what the calls of a plan came to that have no answer, or a repeat of which was refused: when they are repeated,
-/// and what people are told, depends on it. `intents` are the open ones that the plan was made from. Returns whether there
+/// Remembers the calls of a plan that have no answer, or a repeat of which was refused: when they are repeated depends on it. `intents` are the open ones that the plan was made from. Returns whether there
 /// was any.
 pub fn remember_unanswered(
     memory: &mut BTreeMap<InstanceId, InstanceMemory>,
@@ -27,7 +26,7 @@ pub fn remember_unanswered(
             Action::Resend { intent } => {
                 let mut intents = intents.iter();
                 let found = intents.find(|open| open.id == *intent);
-                (found.and_then(first_of), true)
+                (found.and_then(|open| open.slots().first()), true)
             }
             Action::Drain { .. }
             | Action::Destroy { .. }
@@ -37,8 +36,7 @@ pub fn remember_unanswered(
             | Action::Release { .. }
             | Action::Settle(_) => continue,
         };
-        let (Some(first), Some((message, refusal))) = (first, unclear(&outcome.result, repeats))
-        else {
+        let (Some(first), Some(refusal)) = (first, unclear(&outcome.result, repeats)) else {
             continue;
         };
         any = true;
@@ -49,7 +47,6 @@ pub fn remember_unanswered(
         remembered.unanswered = Some(Box::new(Unanswered {
             calls: before.map_or(1, |before| before.calls.saturating_add(1)),
             last: now,
-            message: message.to_owned(),
             refused_since: match refusal {
                 Refusal::Definite => refused_since.or(Some(now)),
                 Refusal::Unseen => refused_since,
@@ -71,32 +68,21 @@ enum Refusal {
     None,
 }
 
-/// Returns what a call came to that does not say what is there.
-fn unclear(result: &StepResult, repeats: bool) -> Option<(&str, Refusal)> {
+/// Returns whether a call was refused that does not say what is there. None: it says that.
+fn unclear(result: &StepResult, repeats: bool) -> Option<Refusal> {
     match result {
-        StepResult::Unknown { message } => Some((message, Refusal::None)),
-        StepResult::Failed { class, message } if repeats => match class {
+        StepResult::Unknown { .. } => Some(Refusal::None),
+        StepResult::Failed { class, .. } if repeats => match class {
             ErrorClass::InvalidSpec
             | ErrorClass::Capacity
             | ErrorClass::Quota
-            | ErrorClass::NotFound => Some((message, Refusal::Definite)),
-            ErrorClass::Throttled | ErrorClass::Auth => Some((message, Refusal::Unseen)),
+            | ErrorClass::NotFound => Some(Refusal::Definite),
+            ErrorClass::Throttled | ErrorClass::Auth => Some(Refusal::Unseen),
             // The answer that there is: the journal has it.
             ErrorClass::Partial => None,
-            ErrorClass::Unknown => Some((message, Refusal::None)),
+            ErrorClass::Unknown => Some(Refusal::None),
         },
         StepResult::Failed { .. } | StepResult::Done | StepResult::Skipped(_) => None,
-    }
-}
-
-fn first_of(create: &Intent) -> Option<&InstanceId> {
-    match &create.kind {
-        IntentKind::Create { slots, .. } => slots.first(),
-        IntentKind::Drain { .. }
-        | IntentKind::Destroy { .. }
-        | IntentKind::Update(_)
-        | IntentKind::Roster(_)
-        | IntentKind::Adopt(_) => None,
     }
 }
 

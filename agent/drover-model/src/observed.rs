@@ -179,8 +179,8 @@ pub struct InstanceMemory {
     /// When the provider said that it takes the instance, in the first listing that had it: then it lets nobody have one for
     /// longer.
     pub lease: Option<Timestamp>,
-    /// What the calls came to that make it, where none has an answer that says whether it is there. Of the instances of one
-    /// call the first has it.
+    /// The calls that make it, where none has an answer that says whether it is there; what they came to is in their intent.
+    /// Of the instances of one call the first has it.
     pub unanswered: Option<Box<Unanswered>>,
 }
 
@@ -191,8 +191,6 @@ pub struct Unanswered {
     pub calls: u32,
     /// When the last one was over.
     pub last: Timestamp,
-    /// What it came to, for people.
-    pub message: String,
     /// Since when each was refused: an answer to that call, and not to the first one.
     pub refused_since: Option<Timestamp>,
 }
@@ -416,6 +414,20 @@ pub struct Intent {
     /// What the provider said to the last call that left open what came of it, with the class of a refusal. None: no call
     /// did, or the state says more.
     pub said: Option<String>,
+}
+
+impl Intent {
+    /// Returns the instances that it makes, in launch order: none, if it is to do something else.
+    pub fn slots(&self) -> &[InstanceId] {
+        match &self.kind {
+            IntentKind::Create { slots, .. } => slots,
+            IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => &[],
+        }
+    }
 }
 
 /// What an intent is to do.

@@ -54,9 +54,7 @@ impl Stage<'_> {
     /// whatever it made would be in the listing. A refusal alone is none of the first call: the provider may have looked at
     /// its own limits before it looked at the token, or at other parameters than it was given then.
     pub(super) fn is_refused_for_good(&self, intent: &Intent) -> bool {
-        let IntentKind::Create { slots, .. } = &intent.kind else {
-            return false;
-        };
+        let slots = intent.slots();
         let told = slots.first().and_then(|first| self.input.memory.get(first));
         let told = told.and_then(|memory| memory.unanswered.as_deref());
         let since = told.and_then(|told| told.refused_since);
@@ -72,7 +70,8 @@ impl Stage<'_> {
         let open = self.intents.creates.iter().filter(|intent| {
             intent.state == IntentState::Sent && !self.is_refused_for_good(intent)
         });
-        let open: BTreeSet<&InstanceId> = open.filter_map(|intent| first_of(intent)).collect();
+        let open: BTreeSet<&InstanceId> =
+            open.filter_map(|intent| intent.slots().first()).collect();
         let answered = |id: &InstanceId, memory: &InstanceMemory| {
             memory.unanswered.is_some() && !open.contains(id)
         };
@@ -112,18 +111,6 @@ impl Stage<'_> {
             | Health::Stopping
             | Health::Ended(_) => health,
         }
-    }
-}
-
-/// Returns the first of the instances that a create asks for.
-fn first_of(create: &Intent) -> Option<&InstanceId> {
-    match &create.kind {
-        IntentKind::Create { slots, .. } => slots.first(),
-        IntentKind::Drain { .. }
-        | IntentKind::Destroy { .. }
-        | IntentKind::Update(_)
-        | IntentKind::Roster(_)
-        | IntentKind::Adopt(_) => None,
     }
 }
 

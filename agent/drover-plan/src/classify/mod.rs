@@ -421,9 +421,8 @@ impl Stage<'_> {
     }
 
     fn intended_at(&self, id: &InstanceId) -> Option<Timestamp> {
-        let create = self.intents.creates.iter().find(
-            |intent| matches!(&intent.kind, IntentKind::Create { slots, .. } if slots.contains(id)),
-        );
+        let mut creates = self.intents.creates.iter();
+        let create = creates.find(|intent| intent.slots().contains(id));
         create.map(|intent| intent.issued_at)
     }
 

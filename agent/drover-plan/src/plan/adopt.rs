@@ -13,7 +13,7 @@ use drover_model::{
 
 use super::council::record;
 use super::draft::Draft;
-use super::follow_up::{DECIDE_ANEW, made_by};
+use super::follow_up::DECIDE_ANEW;
 use super::{STEPS_MAX, held, observes};
 use crate::input::ProviderFacts;
 use crate::time::later;
@@ -239,7 +239,7 @@ impl<'a> Draft<'a> {
         if open.is_empty() || found.strangers.is_empty() {
             return false;
         }
-        let slots: usize = open.iter().map(|intent| made_by(intent).len()).sum();
+        let slots: usize = open.iter().map(|intent| intent.slots().len()).sum();
         self.hold(held(Hold::UnknownOutcomes {
             count: slots as u32,
             said: self.last_said(None),

@@ -6,7 +6,6 @@ use drover_model::{
 };
 
 use super::draft::Draft;
-use super::follow_up::made_by;
 use super::held;
 use crate::input::{FenceScope, fence_scope};
 
@@ -215,7 +214,7 @@ impl Draft<'_> {
     /// Counts the instances whose creation has no answer yet, and of which nobody knows whether they are there.
     pub(super) fn unknown_creates(&self) -> u32 {
         let unanswered = self.unanswered();
-        let slots = unanswered.iter().flat_map(|intent| made_by(intent));
+        let slots = unanswered.iter().flat_map(|intent| intent.slots());
         slots.filter(|id| !self.is_listed_instance(id)).count() as u32
     }
 }

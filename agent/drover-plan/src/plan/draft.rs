@@ -10,7 +10,6 @@ use drover_model::{
 };
 
 use super::council;
-use super::follow_up::made_by;
 use super::held;
 use super::in_place::recovers;
 use super::register::Register;
@@ -340,7 +339,7 @@ impl<'a> Draft<'a> {
         let adopted = self.intents.adopts.iter();
         let adopted = adopted.map(|(_, step)| &step.instance);
         let creates = self.intents.creates.iter();
-        let intended = creates.flat_map(|intent| made_by(intent));
+        let intended = creates.flat_map(|intent| intent.slots());
         let known = self.known().map(|member| &member.id);
         let gone = self.input.classified.gone.keys();
         let seen = known

@@ -97,15 +97,7 @@ impl Draft<'_> {
         let backoff = self.next.backoff.as_ref();
         let blamed = backoff.is_some_and(|backoff| blames_template(backoff.class));
         let acked = self.intents.creates.iter().any(|intent| {
-            let slots = match &intent.kind {
-                IntentKind::Create { slots, .. } => slots.len(),
-                IntentKind::Drain { .. }
-                | IntentKind::Destroy { .. }
-                | IntentKind::Update(_)
-                | IntentKind::Roster(_)
-                | IntentKind::Adopt(_) => return false,
-            };
-            matches!(&intent.state, IntentState::Acked { made, at } if made.len() == slots && *at > failed_last)
+            matches!(&intent.state, IntentState::Acked { made, at } if made.len() == intent.slots().len() && *at > failed_last)
         });
         let served = crate::classify::served_since(self.spec, self.input.now);
         let serves = self.live().any(|member| {

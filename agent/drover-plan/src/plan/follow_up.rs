@@ -111,19 +111,16 @@ impl<'a> Draft<'a> {
 
     /// Returns what the calls of a create came to. None: nobody remembers one.
     fn told(&self, create: &Intent) -> Option<&'a Unanswered> {
-        let first = made_by(create).first()?;
+        let first = create.slots().first()?;
         let memory = self.input.classified.memory.get(first)?;
         memory.unanswered.as_deref()
     }
 
     /// Returns the hold for creates that have no answer, with what the latest call came to.
     pub(super) fn unknown_outcomes(&self) -> Hold {
-        let unanswered = self.unanswered();
-        let told = unanswered.iter().filter_map(|intent| self.told(intent));
-        let latest = told.max_by_key(|told| told.last);
         Hold::UnknownOutcomes {
             count: self.unknown_creates(),
-            said: (self.last_said(None)).or_else(|| latest.map(|told| told.message.clone())),
+            said: self.last_said(None),
         }
     }
 
@@ -147,19 +144,17 @@ impl<'a> Draft<'a> {
             })
             .collect();
         for intent in self.unfinished() {
-            let slots = made_by(intent);
+            let slots = intent.slots();
             if slots.iter().any(|id| ended.contains(id)) {
                 continue;
             }
             self.repeat_when_due(intent);
             if elapsed(intent.issued_at, self.input.now) >= UNFINISHED_TOLD {
-                let told = self.told(intent);
                 self.hold(Held {
                     instance: slots.first().cloned(),
                     ..held(Hold::UnknownOutcomes {
                         count: slots.len() as u32,
-                        said: (intent.said.clone())
-                            .or_else(|| told.map(|told| told.message.clone())),
+                        said: intent.said.clone(),
                     })
                 });
             }
@@ -184,13 +179,13 @@ impl<'a> Draft<'a> {
     /// Returns what the provider said last to a create without an answer: to any one, or to that of an instance.
     pub(super) fn last_said(&self, id: Option<&InstanceId>) -> Option<String> {
         let asked = self.unanswered().into_iter().rev();
-        let mut asked = asked.filter(|intent| id.is_none_or(|id| made_by(intent).contains(id)));
+        let mut asked = asked.filter(|intent| id.is_none_or(|id| intent.slots().contains(id)));
         asked.find_map(|intent| intent.said.clone())
     }
 
     /// Returns whether every instance of a create is listed.
     pub(super) fn is_there(&self, create: &Intent) -> bool {
-        made_by(create).iter().all(|id| self.is_listed_instance(id))
+        create.slots().iter().all(|id| self.is_listed_instance(id))
     }
 
     /// Returns whether an instance is listed: one that only the journal knows has no handle.
@@ -401,18 +396,6 @@ impl<'a> Draft<'a> {
     pub(super) fn completed(&self, member: &Member) -> bool {
         let memory = self.input.classified.memory.get(&member.id);
         memory.is_some_and(|memory| memory.completed)
-    }
-}
-
-/// Returns the instances that a create asks for.
-pub(super) fn made_by(create: &Intent) -> &[InstanceId] {
-    match &create.kind {
-        IntentKind::Create { slots, .. } => slots,
-        IntentKind::Drain { .. }
-        | IntentKind::Destroy { .. }
-        | IntentKind::Update(_)
-        | IntentKind::Roster(_)
-        | IntentKind::Adopt(_) => &[],
     }
 }
 

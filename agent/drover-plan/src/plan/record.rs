@@ -51,14 +51,7 @@ impl Draft<'_> {
         let closed: BTreeSet<IntentId> = closed.collect();
         let creates = self.intents.creates.iter();
         let slots = creates.filter(|intent| closed.contains(&intent.id));
-        let slots = slots.flat_map(|intent| match &intent.kind {
-            IntentKind::Create { slots, .. } => slots.as_slice(),
-            IntentKind::Drain { .. }
-            | IntentKind::Destroy { .. }
-            | IntentKind::Update(_)
-            | IntentKind::Roster(_)
-            | IntentKind::Adopt(_) => &[],
-        });
+        let slots = slots.flat_map(|intent| intent.slots());
         let adopts = self.intents.adopts.iter();
         let adopted = adopts.filter(|(intent, _)| closed.contains(&intent.id));
         let slots = slots.chain(adopted.map(|(_, step)| &step.instance));

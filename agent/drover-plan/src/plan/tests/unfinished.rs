@@ -78,13 +78,13 @@ fn unlisted(calls: u32, last: i64, refused_since: Option<i64>) -> Fixture {
     let mut fixture = Fixture::converged(3);
     fixture.group.spec.size = 4;
     fixture.create(&["web-4"], -100, IntentState::Sent);
+    fixture.intents[0].said = Some("no such volume".to_owned());
     fixture.memory.insert(
         id("web-4"),
         InstanceMemory {
             unanswered: Some(Box::new(Unanswered {
                 calls,
                 last: at(last),
-                message: "no such volume".to_owned(),
                 refused_since: refused_since.map(at),
             })),
             ..InstanceMemory::new(at(-100))

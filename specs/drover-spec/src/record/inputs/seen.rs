@@ -394,22 +394,19 @@ fn unanswered_out(unanswered: &Unanswered) -> Yaml {
     let Unanswered {
         calls,
         last,
-        message,
         refused_since,
     } = unanswered;
     let map = MapOf::new()
         .number("calls", *calls)
-        .text("last", &format_time(*last))
-        .text("message", message);
+        .text("last", &format_time(*last));
     optional_time(map, "refusedSince", *refused_since).build()
 }
 
 fn unanswered_in(reader: &Reader<'_>) -> Result<Unanswered, RecordError> {
-    reader.only(&["calls", "last", "message", "refusedSince"])?;
+    reader.only(&["calls", "last", "refusedSince"])?;
     Ok(Unanswered {
         calls: reader.get("calls")?.number()?,
         last: reader.get("last")?.time()?,
-        message: reader.get("message")?.string()?,
         refused_since: reader.optional_with("refusedSince", Reader::time)?,
     })
 }
