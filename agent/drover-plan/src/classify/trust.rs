@@ -57,9 +57,7 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
 
 /// Returns how many instances that the group was to adopt vanished at once, where that counts.
 fn strangers(input: &ClassifyInput<'_>) -> usize {
-    let removed = input.recorded.deleting.is_some() || input.recorded.phase == GroupPhase::Deleting;
-    let counts = input.spec.quorum.is_none() && input.spec.size > 0 && !removed;
-    if counts {
+    if makes_replicas(input) {
         super::adoption::vanished(input)
     } else {
         0
@@ -69,9 +67,13 @@ fn strangers(input: &ClassifyInput<'_>) -> usize {
 /// Returns whether the group is held for what others lost with it. A group that has nothing there is, because what it
 /// made would be listed where the others are not. One that is being removed goes on once it has nothing left.
 fn shares_loss(input: &ClassifyInput<'_>, expected: &[&InstanceId]) -> bool {
+    !expected.is_empty() || (makes_replicas(input) && input.emptied.is_some())
+}
+
+/// Returns whether the group would make instances where it has none. A quorum group has its members' places, and asks people.
+fn makes_replicas(input: &ClassifyInput<'_>) -> bool {
     let removed = input.recorded.deleting.is_some() || input.recorded.phase == GroupPhase::Deleting;
-    let grows = input.spec.quorum.is_none() && input.spec.size > 0 && !removed;
-    !expected.is_empty() || (grows && input.emptied.is_some())
+    input.spec.quorum.is_none() && input.spec.size > 0 && !removed
 }
 
 /// Returns who makes listings, for people.
