@@ -259,10 +259,8 @@ impl AsgProvider {
                 "the Auto Scaling group {name} carries tags of an owner already"
             )));
         }
-        if let Some(obstacle) = group.obstacle() {
-            return Err(invalid(format!(
-                "the Auto Scaling group {name} has {obstacle}, and only one with a launch template can be adopted"
-            )));
+        if let Some(why) = group.unadoptable() {
+            return Err(invalid(why));
         }
         if let Some(claim) = group.claim() {
             return Err(invalid(format!(

@@ -243,14 +243,15 @@ impl Group {
         let operator = self.inner.operator();
         let operator = operator.and_then(|operator| operator.principal());
         let others = eks.or_else(|| operator.map(|principal| format!("the service {principal}")));
-        let own = || {
-            let obstacle = self.obstacle()?;
-            let name = &self.name;
-            Some(format!(
-                "the Auto Scaling group {name} has {obstacle}, and only one with a launch template can be adopted"
-            ))
-        };
-        others.or_else(own)
+        others.or_else(|| self.unadoptable())
+    }
+
+    /// Returns why it cannot be adopted, whoever drives it.
+    pub(super) fn unadoptable(&self) -> Option<String> {
+        let (name, obstacle) = (&self.name, self.obstacle()?);
+        Some(format!(
+            "the Auto Scaling group {name} has {obstacle}, and only one with a launch template can be adopted"
+        ))
     }
 }
 
