@@ -43,21 +43,13 @@ pub(super) fn note_unseen(
     now: Timestamp,
     record: bool,
 ) {
-    match unseen {
-        Unseen::Skip => {
-            let held = plain(Hold::ObservationStale);
-            let refuted = entry.refuted_by(&held.hold);
-            entry.hold_all(vec![held], now, refuted && record);
-        }
-        Unseen::Hold(held, lasting) => {
-            let refuted = held
-                .as_ref()
-                .is_some_and(|held| entry.refuted_by(&held.hold));
-            let mut holds: Vec<Held> = held.into_iter().map(|held| *held).collect();
-            holds.extend(fences);
-            entry.hold_all(holds, now, (lasting || refuted) && record);
-        }
-    }
+    let (held, fences, lasting) = match unseen {
+        Unseen::Skip => (Some(plain(Hold::ObservationStale)), Vec::new(), false),
+        Unseen::Hold(held, lasting) => (held.map(|held| *held), fences, lasting),
+    };
+    let refuted = (held.as_ref()).is_some_and(|held| entry.refuted_by(&held.hold));
+    let holds = held.into_iter().chain(fences).collect();
+    entry.hold_all(holds, now, (lasting || refuted) && record);
 }
 
 /// Returns what the pass has seen for a group.
