@@ -96,16 +96,10 @@ impl Services {
 
     /// Takes the instances of a group of which nothing is recorded for its own.
     pub(crate) fn accept_instances(&self, request: &AcceptInstances) -> Result<(), String> {
-        let named = FreezeRequest {
-            group: Some(request.group.clone()),
-            because: None,
-        };
+        let group = self.known(&request.group)?;
+        tracing::warn!(%group, "instances without a record are accepted");
         let by = request.by.as_deref().unwrap_or("a person");
-        for group in self.groups(&named)? {
-            let group = GroupName::parse(&group).map_err(|error| error.to_string())?;
-            tracing::warn!(%group, "instances without a record are accepted");
-            self.agent.accept_instances(group, by);
-        }
+        self.agent.accept_instances(group, by);
         Ok(())
     }
 
@@ -126,13 +120,14 @@ impl Services {
         let Some(group) = &request.group else {
             return Ok(Vec::new());
         };
-        let known =
-            GroupName::parse(group).is_ok_and(|name| self.latest().groups.contains_key(&name));
-        if known {
-            Ok(vec![group.clone()])
-        } else {
-            Err(format!("there is no group {group}"))
-        }
+        Ok(vec![self.known(group)?.to_string()])
+    }
+
+    /// Returns the group of this name.
+    fn known(&self, name: &str) -> Result<GroupName, String> {
+        let group = GroupName::parse(name).ok();
+        let group = group.filter(|group| self.latest().groups.contains_key(group));
+        group.ok_or_else(|| format!("there is no group {name}"))
     }
 
     /// Returns what an instance printed last.

@@ -45,9 +45,7 @@ pub(super) fn scale(args: &ScaleArgs, ui: Ui) -> CommandResult {
         Some(_) => Judged::Yes,
         None => Judged::No,
     };
-    if let Some(reason) = recorded.and_then(|it| not_in_force(it, judged)) {
-        desk.warn_of(&args.group, reason, "", ui);
-    }
+    desk.warn_of(&args.group, recorded, (judged, ""), ui);
     Ok(exit)
 }
 
@@ -74,12 +72,14 @@ pub(super) fn suspend(args: &SuspendArgs, ui: Ui) -> CommandResult {
     let exit = desk.commit(&args.group, ("suspend", &message), ui, &|text| {
         drover_spec::edit::add_suspend(text, &args.group, &suspend).map_err(refused)
     })?;
+    let instead = format!("; `drover freeze {}` works at once", args.group);
     let recorded = desk.recorded();
-    let recorded = recorded.get(&args.group);
-    if let Some(reason) = recorded.and_then(|it| not_in_force(it, Judged::No)) {
-        let instead = format!("; `drover freeze {}` works at once", args.group);
-        desk.warn_of(&args.group, reason, &instead, ui);
-    }
+    desk.warn_of(
+        &args.group,
+        recorded.get(&args.group),
+        (Judged::No, &instead),
+        ui,
+    );
     Ok(exit)
 }
 
@@ -92,10 +92,7 @@ pub(super) fn resume(args: &ResumeArgs, ui: Ui) -> CommandResult {
         drover_spec::edit::remove_suspend(text, &args.group, &what).map_err(refused)
     })?;
     let recorded = desk.recorded();
-    let recorded = recorded.get(&args.group);
-    if let Some(reason) = recorded.and_then(|it| not_in_force(it, Judged::No)) {
-        desk.warn_of(&args.group, reason, "", ui);
-    }
+    desk.warn_of(&args.group, recorded.get(&args.group), (Judged::No, ""), ui);
     Ok(exit)
 }
 
@@ -262,9 +259,18 @@ impl<'a> Desk<'a> {
         Err(error.exit(Exit::Denied))
     }
 
-    /// Says that a commit on the branch changes nothing yet.
-    fn warn_of(&self, group: &GroupName, reason: &str, instead: &str, ui: Ui) {
-        if !self.options.dry_run && !self.options.pr {
+    /// Says that a commit on the branch changes nothing yet, where that is so, and what does.
+    fn warn_of(
+        &self,
+        group: &GroupName,
+        recorded: Option<&RecordedGroup>,
+        (judged, instead): (Judged, &str),
+        ui: Ui,
+    ) {
+        if self.options.dry_run || self.options.pr {
+            return;
+        }
+        if let Some(reason) = recorded.and_then(|it| not_in_force(it, judged)) {
             ui.message(&format!(
                 "warning: group {group}'s document is not in force ({reason}), so this changes nothing yet{instead}"
             ));
