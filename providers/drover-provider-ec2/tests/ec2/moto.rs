@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::types::Reservation;
 use drover_model::{ErrorClass, ProviderPhase, Value};
+use drover_provider::ProvisionRequest;
 use drover_provider::conformance::{self, Outcome};
-use drover_provider::{ProvisionRequest, UpdateRequest};
 
 use crate::conformance::Reached;
 use crate::support::{
-    client, end, factory, factory_with, fleet, map, open, open_with, request, running_with,
-    settings, texts,
+    client, end, factory, factory_with, fleet, live_change, map, open, open_with, request,
+    running_with, settings, texts,
 };
 
 /// How long the server may take to listen.
@@ -286,20 +286,7 @@ async fn an_ec2_of_somebody_elses_refuses_what_does_not_exist_and_changes_what_m
     let handle = made[&batch.slots[0].instance].clone();
     let optional = map(&[("tokens", "optional".into())]);
     let changed = request(4, 1, moto.properties(&[("metadata", optional)]));
-    let update = UpdateRequest {
-        fleet: batch.fleet.clone(),
-        group: batch.group.clone(),
-        epoch: batch.epoch,
-        provider_ref: handle.clone(),
-        token: batch.token.clone(),
-        update: changed.token.clone(),
-        how: drover_model::InPlace::Live,
-        digests: changed.digests.clone(),
-        slot: batch.slots[0].clone(),
-        properties: changed.properties.clone(),
-        grace: Duration::ZERO,
-        secrets: drover_provider::Secrets::default(),
-    };
+    let update = live_change(&batch, &handle, &changed);
     provider.update(&update).await.unwrap();
     let listing = provider.list(&fleet()).await.unwrap();
     let owned = listing.instances[0].ownership.as_ref().unwrap();

@@ -4,8 +4,8 @@ use drover_model::{ErrorClass, FieldClass, ProviderPhase, Timestamp, Value};
 
 use crate::fake::{Fake, FakeSettings};
 use crate::support::{
-    end, factory, factory_sharing, factory_with, fleet, map, open, open_with, request, run_id,
-    running_with, settings,
+    end, factory, factory_sharing, factory_with, fleet, live_change, map, open, open_with, request,
+    run_id, running_with, settings,
 };
 
 fn instant() -> Fake {
@@ -292,20 +292,7 @@ async fn a_live_change_sets_what_it_says_and_the_digest_last() {
         1,
         running_with(&[("metadata", optional), ("securityGroups", groups)]),
     );
-    let update = drover_provider::UpdateRequest {
-        fleet: batch.fleet.clone(),
-        group: batch.group.clone(),
-        epoch: batch.epoch,
-        provider_ref: handle.clone(),
-        token: batch.token.clone(),
-        update: changed.token.clone(),
-        how: drover_model::InPlace::Live,
-        digests: changed.digests.clone(),
-        slot: batch.slots[0].clone(),
-        properties: changed.properties.clone(),
-        grace: std::time::Duration::ZERO,
-        secrets: drover_provider::Secrets::default(),
-    };
+    let update = live_change(&batch, &handle, &changed);
     // What fails on the way leaves the old digest.
     fake.world()
         .refuse("ModifyInstanceMetadataOptions", "UnauthorizedOperation", 1);
@@ -343,20 +330,7 @@ async fn a_live_change_leaves_the_metadata_service_alone_unless_the_document_men
         (mentioned, "required"),
     ] {
         let changed = request(1, 1, properties);
-        let update = drover_provider::UpdateRequest {
-            fleet: batch.fleet.clone(),
-            group: batch.group.clone(),
-            epoch: batch.epoch,
-            provider_ref: handle.clone(),
-            token: batch.token.clone(),
-            update: changed.token.clone(),
-            how: drover_model::InPlace::Live,
-            digests: changed.digests.clone(),
-            slot: batch.slots[0].clone(),
-            properties: changed.properties.clone(),
-            grace: std::time::Duration::ZERO,
-            secrets: drover_provider::Secrets::default(),
-        };
+        let update = live_change(&batch, &handle, &changed);
         provider.update(&update).await.unwrap();
         assert_eq!(tokens(&fake), expected);
         assert_eq!(fake.world().machines[handle.as_str()].groups, ["sg-1"]);

@@ -17,8 +17,8 @@ use drover_provider::{
 use crate::fake::{Fake, FakeSettings};
 use crate::moto::Moto;
 use crate::support::{
-    end, factory, fleet, map, open as open_ec2, request, run_id, scaling_client, settings, texts,
-    web,
+    end, factory, fleet, live_change, map, open as open_ec2, request, run_id, scaling_client,
+    settings, texts, web,
 };
 
 fn open(endpoint: &str) -> Arc<dyn Provider> {
@@ -160,24 +160,13 @@ async fn make(provider: &dyn Provider, more: &[(&str, Value)]) -> (ProvisionRequ
 }
 
 fn update(asked: &ProvisionRequest, handle: &ProviderRef, more: &[(&str, Value)]) -> UpdateRequest {
-    let properties = with(more);
-    let changed = request(1, 1, properties.clone());
+    let changed = request(1, 1, with(more));
     let text = asked.digests.to_string();
     let (start, live) = text.rsplit_once('+').unwrap();
     let live: String = live.chars().rev().collect();
     UpdateRequest {
-        fleet: asked.fleet.clone(),
-        group: asked.group.clone(),
-        epoch: asked.epoch,
-        provider_ref: handle.clone(),
-        token: asked.token.clone(),
-        update: changed.token,
-        how: InPlace::Live,
         digests: Digests::parse(&format!("{start}+{live}")).unwrap(),
-        slot: asked.slots[0].clone(),
-        properties,
-        grace: Duration::ZERO,
-        secrets: drover_provider::Secrets::default(),
+        ..live_change(asked, handle, &changed)
     }
 }
 

@@ -11,7 +11,7 @@ use drover_model::{
     TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Provider, ProviderFactory as _, ProvisionRequest, Slot,
+    Clock, DestroyRequest, Provider, ProviderFactory as _, ProvisionRequest, Slot, UpdateRequest,
 };
 use drover_provider_ec2::{Ec2Factory, Reach};
 
@@ -164,6 +164,28 @@ pub(crate) fn end(
         token: request.token.clone(),
         grace: Duration::ZERO,
         ending: drover_provider::Ending::default(),
+    }
+}
+
+/// Returns the change in place of an instance to what another call would make.
+pub(crate) fn live_change(
+    made: &ProvisionRequest,
+    handle: &drover_model::ProviderRef,
+    changed: &ProvisionRequest,
+) -> UpdateRequest {
+    UpdateRequest {
+        fleet: made.fleet.clone(),
+        group: made.group.clone(),
+        epoch: made.epoch,
+        provider_ref: handle.clone(),
+        token: made.token.clone(),
+        update: changed.token.clone(),
+        how: drover_model::InPlace::Live,
+        digests: changed.digests.clone(),
+        slot: made.slots[0].clone(),
+        properties: changed.properties.clone(),
+        grace: Duration::ZERO,
+        secrets: drover_provider::Secrets::default(),
     }
 }
 
