@@ -313,6 +313,16 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
         ran.stdout
     );
     assert!(machines(&sandbox).is_empty());
+    let two = ["--check", "repeat", "--check", "hello-meanwhile"];
+    let ran = sandbox.with_config(&[&by_name[..], &settings, &two].concat());
+    let only = "passed   repeat\nskipped  hello-meanwhile: the plugin has InfraKit's interface, and not `Provider/1`\n";
+    ran.exits(0)
+        .prints(&format!("{only}1 passed, 0 failed, 1 skipped\n"));
+    let ran = sandbox.with_config(&[&by_name[..], &["--check", "repaet"]].concat());
+    ran.exits(64).says("there is no check repaet");
+    sandbox
+        .with_config(&[&by_name[..], &["--check", "repaet"]].concat())
+        .says("did you mean repeat?");
 
     // A plugin that describes nothing keeps no contract.
     order(&sandbox, "empty");

@@ -20,28 +20,34 @@ use crate::hello::{Spoken, hello};
 use crate::remote::describe;
 use crate::wire::{ProvisionDto, ScopeDto};
 
-/// The checks, each with the sentence of the protocol that it is of.
-const CHECKS: [(&str, &str); 3] = [
-    crate::unclaimed::CHECK,
-    (
-        "unknown-fields",
-        "Unknown fields of parameters are ignored, so that a later drover may send more.",
-    ),
-    (
-        "hello-meanwhile",
-        "`Handshake.Hello` is answered while other calls are under way, and while somebody who is connected says nothing.",
-    ),
-];
+/// A check's name, and the sentence of the protocol that it is of.
+type Check = (&'static str, &'static str);
+
+const UNKNOWN_FIELDS: Check = (
+    "unknown-fields",
+    "Unknown fields of parameters are ignored, so that a later drover may send more.",
+);
+
+const HELLO_MEANWHILE: Check = (
+    "hello-meanwhile",
+    "`Handshake.Hello` is answered while other calls are under way, and while somebody who is connected says nothing.",
+);
+
+/// The checks in their order.
+const CHECKS: [Check; 3] = [crate::unclaimed::CHECK, UNKNOWN_FIELDS, HELLO_MEANWHILE];
 
 /// The first number of the instances that are made here: the suite has lower ones.
 const NUMBERS: u64 = 1_000_000;
 
-/// How long a call is under way before no greeting at all in that time counts against the plugin: one that is busy for a
-/// moment is not told from one that waits for the call.
+/// How long a greeting may wait while a call is under way before it counts against the plugin: one that is busy for a moment
+/// is not told from one that waits for the call.
 const LONG: Duration = Duration::from_secs(2);
 
-/// How long what was sent may take to arrive and be taken up, before the greeting that follows it.
+/// How long what was sent has to arrive and be taken up, before a greeting that follows it.
 const ARRIVES: Duration = Duration::from_millis(300);
+
+/// How often it is greeted while half a call is there: a machine that is busy may take that up later.
+const GREETINGS: u32 = 5;
 
 /// What is tried, and for how long at most.
 struct Trial<'a> {
@@ -53,8 +59,15 @@ struct Trial<'a> {
     limit: Duration,
 }
 
+/// Returns the names of the checks that are made of a plugin: those of any provider, then those of what only the wire
+/// shows.
+pub fn check_names() -> impl Iterator<Item = &'static str> {
+    conformance::names().chain(CHECKS.iter().map(|(name, _)| *name))
+}
+
 impl PluginFactory {
-    /// Tries what only the wire shows of the plugin of a document. `subject`: what the suite tries of it.
+    /// Tries what only the wire shows of the plugin of a document. `subject`: what the suite tries of it, and which checks
+    /// are made.
     ///
     /// # Cancellation
     ///
@@ -66,27 +79,33 @@ impl PluginFactory {
         settings: &Value,
         limit: Duration,
     ) -> Vec<CheckResult> {
+        let wanted = CHECKS.iter().filter(|check| subject.makes(check.0));
+        let wanted: Vec<_> = wanted.copied().collect();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let all = |outcome: Outcome| {
+            let results = wanted.iter().map(|check| result(*check, outcome.clone()));
+            results.collect()
+        };
         let trial = match self.trial(subject, name, settings, limit).await {
             Ok(Some(trial)) => trial,
             Ok(None) => {
                 let why = "the plugin has InfraKit's interface, and not `Provider/1`".to_owned();
-                return CHECKS
-                    .map(|check| result(check, Outcome::Skipped { why: why.clone() }))
-                    .into();
+                return all(Outcome::Skipped { why });
             }
-            Err(why) => {
-                return CHECKS
-                    .map(|check| result(check, Outcome::Failed { why: why.clone() }))
-                    .into();
-            }
+            Err(why) => return all(Outcome::Failed { why }),
         };
-        let [unclaimed, fields, meanwhile] = CHECKS;
-        let refuses = crate::unclaimed::refuses(&trial.caller, &trial.scope, limit);
-        vec![
-            result(unclaimed, outcome(refuses.await)),
-            result(fields, outcome(trial.takes_unknown_fields().await)),
-            result(meanwhile, outcome(trial.greets_meanwhile().await)),
-        ]
+        let mut results = Vec::new();
+        for check in wanted {
+            let verdict = match check {
+                UNKNOWN_FIELDS => trial.takes_unknown_fields().await,
+                HELLO_MEANWHILE => trial.greets_meanwhile().await,
+                _ => crate::unclaimed::refuses(&trial.caller, &trial.scope, limit).await,
+            };
+            results.push(result(check, outcome(verdict)));
+        }
+        results
     }
 
     /// None: the plugin has not our interface.
@@ -119,7 +138,7 @@ impl PluginFactory {
     }
 }
 
-fn result((name, sentence): (&'static str, &'static str), outcome: Outcome) -> CheckResult {
+fn result((name, sentence): Check, outcome: Outcome) -> CheckResult {
     CheckResult {
         name,
         sentence,
@@ -199,30 +218,30 @@ impl Trial<'_> {
         greet("while a connection is open and silent").await?;
         let half = self.half_a_call()?;
         let half = self.connection(&half).await?;
-        // Until it is read, if it is.
-        tokio::time::sleep(ARRIVES).await;
-        greet("while half a call was sent").await?;
+        for _ in 0..GREETINGS {
+            later(greet("while half a call was sent")).await?;
+        }
         drop((silent, half));
         let request = self.request(2);
         let provider = self.subject.provider();
         let mut provision = provider.provision(&request);
-        let (began, mut greeted) = (Instant::now(), false);
+        let mut greeted_last = Instant::now();
         let made = loop {
             tokio::select! {
                 biased;
                 made = &mut provision => break made,
                 said = later(greet("while an instance is made")) => {
                     said?;
-                    greeted = true;
+                    greeted_last = Instant::now();
                 }
             }
         };
-        let took = began.elapsed();
+        let silence = greeted_last.elapsed();
         let made = made.map_err(|error| said(&error))?;
         self.end(&request, &made.made).await?;
-        if !greeted && took >= LONG {
+        if silence >= LONG {
             return Err(format!(
-                "no answer while an instance was made, for {took:?}"
+                "no answer while an instance was made, for {silence:?}"
             ));
         }
         Ok(())

@@ -37,8 +37,10 @@ impl Facts<'_> {
 
     /// Returns the creates of which nobody knows what they have made.
     fn unknown_creates(&self) -> bool {
-        let settled: BTreeSet<_> = self.world.settled.iter().map(|one| one.intent).collect();
-        let mut open = self.open.iter().filter(|(id, _)| !settled.contains(*id));
+        let mut open = self
+            .open
+            .iter()
+            .filter(|(id, _)| !self.settled.contains(*id));
         open.any(|(_, intent)| match &intent.kind {
             IntentKind::Create { slots, .. } if intent.state == IntentState::Sent => {
                 let members = &self.world.members;
@@ -116,9 +118,8 @@ impl Facts<'_> {
     }
 
     fn adopting(&self) -> bool {
-        let settled: BTreeSet<_> = self.world.settled.iter().map(|one| one.intent).collect();
         self.open.iter().any(|(id, intent)| {
-            matches!(intent.kind, IntentKind::Adopt(_)) && !settled.contains(id)
+            matches!(intent.kind, IntentKind::Adopt(_)) && !self.settled.contains(id)
         })
     }
 

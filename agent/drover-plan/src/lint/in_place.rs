@@ -1,11 +1,9 @@
 //! What is changed in place, counted again: only what may be, only as far as it may be, and never what
 //! has to be replaced.
 
-use std::collections::BTreeSet;
-
 use drover_model::{
     Action, Cause, Digests, FieldClass, InPlace, InPlaceUpdate, InstanceClass, InstanceId, Intent,
-    IntentId, IntentKind, IntentState, Member, OrderVerb, Plan, Reason,
+    IntentKind, IntentState, Member, OrderVerb, Plan, Reason,
 };
 
 use super::{Facts, LintError, rollout, subjects};
@@ -129,20 +127,19 @@ impl Facts<'_> {
                 allowed: allowed.as_str(),
             });
         }
-        let shown: BTreeSet<IntentId> = self.world.settled.iter().map(|one| one.intent).collect();
         let open = self.changes_of(id).any(|(intent, change)| {
             // What was taken, is without an interruption, and leads elsewhere or was followed by another one gives way.
             let taken = |intent: &Intent| matches!(intent.state, IntentState::Acked { .. });
             let followed = || {
                 let mut others = self.changes_of(id);
                 others.any(|(other, _)| {
-                    other.id > intent.id && (taken(other) || shown.contains(&other.id))
+                    other.id > intent.id && (taken(other) || self.settled.contains(&other.id))
                 })
             };
             let gives_way = taken(intent)
                 && change.how == InPlace::Live
                 && (change.digests != *digests || followed());
-            !gives_way && !shown.contains(&intent.id)
+            !gives_way && !self.settled.contains(&intent.id)
         });
         if open {
             return wrong("an earlier change of it is not closed");

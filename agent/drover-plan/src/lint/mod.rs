@@ -263,6 +263,8 @@ struct Facts<'a> {
     input: &'a PlanInput<'a>,
     world: &'a Classified,
     open: BTreeMap<IntentId, &'a Intent>,
+    /// The open intents of which it is known by now what came of them.
+    settled: BTreeSet<IntentId>,
     ending: BTreeSet<&'a InstanceId>,
     intended: BTreeSet<&'a InstanceId>,
     deleting: bool,
@@ -291,6 +293,12 @@ impl<'a> Facts<'a> {
                 .intents
                 .iter()
                 .map(|intent| (intent.id, intent))
+                .collect(),
+            settled: input
+                .classified
+                .settled
+                .iter()
+                .map(|one| one.intent)
                 .collect(),
             ending,
             intended,

@@ -38,7 +38,8 @@ impl Facts<'_> {
         for intent in self.open.values() {
             if let IntentKind::Create { seat, slots, .. } = &intent.kind
                 && matches!(intent.state, IntentState::Sent)
-                // What it made was seen to be gone: nothing more can come of it.
+                // It was refused for good, or what it made was seen to be gone: nothing more can come of it.
+                && !self.settled.contains(&intent.id)
                 && !slots.iter().all(|id| self.world.gone.contains_key(id))
             {
                 held.extend(seat.as_ref().map(|seat| &seat.id.member));

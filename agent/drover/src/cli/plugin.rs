@@ -151,6 +151,9 @@ pub(crate) struct PluginConformArgs {
     /// A setting of the Provider document, e.g. `visibility=10s`; repeatable
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
     pub(crate) settings: Vec<(String, Value)>,
+    /// Make this check only, by the name that the report has; repeatable
+    #[arg(long = "check", value_name = "NAME")]
+    pub(crate) checks: Vec<String>,
     /// How long any change of state is waited for
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     pub(crate) patience: Duration,

@@ -129,13 +129,12 @@ impl Drop for Moto {
 
 /// The checks that rest on what moto does not keep: it ignores client tokens and makes another instance each time,
 /// and it gives an interface that is in use to a second instance.
-const NOT_KEPT: [&str; 7] = [
+const NOT_KEPT: [&str; 6] = [
     "place",
     "repeat",
     "repeat-secrets",
     "repeat-at-once",
     "repeat-after-end",
-    "token-reuse",
     "independence",
 ];
 

@@ -20,9 +20,10 @@ LOCK = threading.RLock()
 METHODS = ["update", "reserve", "survey", "adopt", "check", "health", "logs"]
 OWNER = ("fleet", "group", "epoch", "digest", "token")
 
-# How long an instance takes to end or to start again, and how late a listing is that lies about that.
+# How long an instance takes to end or to start again, and how late a listing is, or a restart over, where that is a lie: a
+# call falls into it whatever else the machine does.
 MOMENT = 0.03
-LATE = 0.15
+LATE = 0.4
 
 machines = {}  # By handle.
 batches = {}  # By token.
@@ -160,7 +161,7 @@ def provision(params):
         for slot in params["slots"]:
             known(slot, "instance init env tags seat")
     if lies("hello-waits") and params["slots"][0]["instance"].endswith("-1000002"):
-        time.sleep(3)
+        time.sleep(5)
     token, slots = params["token"], params["slots"]
     if len(slots) > 5:
         refuse("a batch has 1 to 5 slots")
@@ -467,7 +468,8 @@ def update(params):
         return {}
     owner["digest"] = params["digest"]
     if params["how"] == "restart" or lies("update-live-restarts"):
-        machine["restarts"] = time.monotonic()
+        longer = LATE if lies("update-repeats", "update-live-restarts") else 0
+        machine["restarts"] = time.monotonic() + longer
         if lies("update-address"):
             machine["address"] = "10.0.9.9"
         if lies("update-token"):

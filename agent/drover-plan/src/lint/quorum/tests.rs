@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Action, AttachmentName, Cause, ExitReport, GroupUid, InstanceId, MemberId, MemberSpec, Plan,
-    Precondition, ProviderPhase, QuorumSpec, Reason, RecordedQuorum, Seat, SeatId, Step,
+    Action, AttachmentName, Cause, ExitReport, GroupUid, InstanceId, InstanceMemory, IntentState,
+    MemberId, MemberSpec, Plan, Precondition, ProviderPhase, QuorumSpec, Reason, RecordedQuorum,
+    Seat, SeatId, Step, Unanswered,
 };
 
 use super::super::LintError;
@@ -178,6 +179,42 @@ fn a_place_that_is_held_is_never_taken() {
         seat(&placed),
         "an instance of no quorum group takes a place"
     );
+}
+
+/// A council of which the first member is missing; the call that makes it anew has no answer, and its repeats have been
+/// refused since `refused_since`.
+fn asked_anew(refused_since: Option<i64>) -> Fixture {
+    let mut fixture = council();
+    fixture.unlist("web-1");
+    fixture.seats.remove("web-1");
+    fixture.recorded.instances.remove(&id("web-1"));
+    fixture.memory.remove(&id("web-1"));
+    fixture.recorded.uid = GroupUid::parse(LIFE).unwrap();
+    fixture.create_seated("web-4", -700, IntentState::Sent);
+    let unanswered = Unanswered {
+        calls: 3,
+        last: at(0),
+        refused_since: refused_since.map(at),
+    };
+    let memory = InstanceMemory {
+        unanswered: Some(Box::new(unanswered)),
+        ..InstanceMemory::new(at(-700))
+    };
+    fixture.memory.insert(id("web-4"), memory);
+    fixture
+}
+
+#[test]
+fn a_place_is_free_again_once_the_call_for_it_is_refused_for_good() {
+    let open = asked_anew(None);
+    let taken = with(&open, vec![make(&open, "web-50", Some("m1"))]);
+    assert_eq!(seat(&taken), "a place would be taken that is not free");
+    let (plan, _) = asked_anew(Some(-600)).planned();
+    let made = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Create { seat, .. } => seat.as_ref().map(|seat| seat.id.member.as_str()),
+        _ => None,
+    });
+    assert_eq!(made, Some("m1"), "{:?}", plan.steps);
 }
 
 #[test]

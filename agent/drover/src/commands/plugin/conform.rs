@@ -12,7 +12,7 @@ use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
 use drover_provider::{Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{
-    Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, is_flavor,
+    Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, check_names, is_flavor,
 };
 use serde::Serialize;
 
@@ -46,6 +46,7 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
         let report = runtime.block_on(check_flavor(&subject));
         return told(args, &plugin, "the contract of flavors", &report, ui);
     }
+    known_checks(&args.checks)?;
     let factory = PluginFactory::new(place, scratch.path().to_owned(), Arc::new(SystemClock));
     let mut settings = vec![("plugin".to_owned(), Value::from(plugin.as_str()))];
     settings.extend(args.settings.iter().cloned());
@@ -80,6 +81,22 @@ async fn tried(subject: &Plugin<'_>) -> CommandResult<Report> {
     }
 }
 
+/// Fails if there is no check of such a name.
+fn known_checks(checks: &[String]) -> CommandResult<()> {
+    let unknown = |name: &&String| !check_names().any(|known| known == name.as_str());
+    let Some(name) = checks.iter().find(unknown) else {
+        return Ok(());
+    };
+    let error = CommandError::usage(format!("there is no check {name}"));
+    Err(match drover_spec::closest(name, check_names()) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(format!(
+            "the checks are {}",
+            check_names().collect::<Vec<_>>().join(", ")
+        )),
+    })
+}
+
 /// Fails if the plugin itself says that nothing can be made of the properties: then nothing can be tried.
 fn tryable(
     factory: &PluginFactory,
@@ -106,11 +123,12 @@ fn flavor(
     let of_instances = [&args.exiting, &args.unhealthy, &args.printing];
     if of_instances.iter().any(|given| given.is_some())
         || args.end_released.is_some()
+        || !args.checks.is_empty()
         || !args.settings.is_empty()
     {
         let message = format!("plugin {plugin} is a flavor, which makes nothing");
         return Err(CommandError::usage(message)
-            .hint("--properties and --invalid say what can be asked of it"));
+            .hint("--properties and --invalid say what can be asked of it, and all of its checks are made"));
     }
     Ok(FlavorSubject {
         plugin,
@@ -290,6 +308,11 @@ impl Subject for Plugin<'_> {
 
     fn printing(&self) -> Option<Value> {
         self.args.printing.clone()
+    }
+
+    fn makes(&self, check: &str) -> bool {
+        let checks = &self.args.checks;
+        checks.is_empty() || checks.iter().any(|wanted| wanted == check)
     }
 
     async fn end_released(&self, instance: &ProviderRef) {
