@@ -389,7 +389,7 @@ pub struct RecordedInstance {
     pub class: String,
     /// Whether work is being moved off it.
     pub draining: bool,
-    /// What is wrong with it, where something is.
+    /// What is wrong with it, where something is, or when the provider takes it.
     pub why: Option<String>,
     /// Its address.
     pub address: Option<String>,

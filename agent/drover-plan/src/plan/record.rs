@@ -68,10 +68,16 @@ impl Draft<'_> {
     fn recorded_as(&self, member: &Member) -> RecordedInstance {
         let class = member.class.as_str();
         let before = self.input.recorded.instances.get(&member.id);
+        let wrong = member.class.why();
         let why = match before {
             // The wording of a failing check may differ from try to try.
-            Some(before) if before.class == class && before.why.is_some() => before.why.clone(),
-            Some(_) | None => member.class.why(),
+            Some(before) if before.class == class && before.why.is_some() && wrong.is_some() => {
+                before.why.clone()
+            }
+            Some(_) | None => wrong.or_else(|| {
+                let taken_at = member.interruption?;
+                Some(format!("the provider takes it at {taken_at}"))
+            }),
         };
         let handle = before.and_then(|before| before.provider_ref.clone());
         let place = |now: &Option<String>, before: Option<&Option<String>>| {

@@ -338,3 +338,28 @@ fn what_the_provider_takes_is_not_retired_by_the_rollout_as_well() {
     let update = Cause::Because(Reason::Update);
     assert_eq!(updates, [("web-2".to_owned(), update)], "the next in turn");
 }
+
+#[test]
+fn people_are_told_when_the_provider_takes_an_instance_and_no_longer_when_it_does_not() {
+    let mut fixture = Fixture::converged(2);
+    let why = |fixture: &Fixture| {
+        let (plan, _) = fixture.planned();
+        plan.next.instances[&id("web-1")].why.clone()
+    };
+    fixture.interrupt("web-1", at(1200));
+    let told = why(&fixture);
+    assert_eq!(
+        told.as_deref(),
+        Some("the provider takes it at 2026-01-05T12:20:00Z")
+    );
+    fixture
+        .recorded
+        .instances
+        .get_mut(&id("web-1"))
+        .unwrap()
+        .why = told;
+    assert!(why(&fixture).is_some());
+    fixture.unlist("web-1");
+    fixture.list("web-1", ProviderPhase::Running);
+    assert_eq!(why(&fixture), None);
+}
