@@ -132,7 +132,6 @@ impl ProviderFactory for PluginFactory {
         }
         let contact = self.contact(name, settings)?;
         let introduced = self.contacts.meet(&contact)?;
-        let usage = usage(settings);
         let Contact {
             plugin,
             place,
@@ -140,17 +139,10 @@ impl ProviderFactory for PluginFactory {
         } = contact;
         let caller = Caller::new(plugin, place);
         match introduced {
-            Introduced::Provider(described) => self.open_remote(
-                settings,
-                Opening {
-                    caller,
-                    scope,
-                    described,
-                    timeout: usage.timeout,
-                    making: usage.making,
-                    clock: Arc::clone(&self.clock),
-                },
-            ),
+            Introduced::Provider(described) => {
+                let opening = self.opening(settings, caller, scope, described);
+                self.open_remote(settings, opening)
+            }
             Introduced::Refused(mistakes) => {
                 let first = mistakes.first();
                 let first = first.map(|mistake| format!("{}: {}", mistake.path, mistake.message));
@@ -170,7 +162,7 @@ impl ProviderFactory for PluginFactory {
                         "`{name}`: plugin {plugin} is one of InfraKit, which takes none"
                     )));
                 }
-                self.open_instance(name, caller, version, usage)
+                self.open_instance(name, caller, version, usage(settings))
             }
         }
     }
@@ -241,6 +233,25 @@ impl PluginFactory {
         })
     }
 
+    /// Returns what a scope over a plugin with our interface is opened with.
+    fn opening(
+        &self,
+        settings: &Value,
+        caller: Caller,
+        scope: ScopeDto,
+        described: DescribeResult,
+    ) -> Opening {
+        let usage = usage(settings);
+        Opening {
+            caller,
+            scope,
+            described,
+            timeout: usage.timeout,
+            making: usage.making,
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
     fn open_remote(
         &self,
         settings: &Value,
@@ -266,15 +277,7 @@ impl PluginFactory {
         scope: ScopeDto,
         described: DescribeResult,
     ) -> Result<Arc<dyn Provider>, ProviderError> {
-        let usage = usage(settings);
-        let opening = Opening {
-            caller,
-            scope,
-            described,
-            timeout: usage.timeout,
-            making: usage.making,
-            clock: Arc::clone(&self.clock),
-        };
+        let opening = self.opening(settings, caller, scope, described);
         let remote = RemoteProvider::new(opening, self.manifest.settings.clone())?;
         Ok(Arc::new(remote.made_peculiar()))
     }
