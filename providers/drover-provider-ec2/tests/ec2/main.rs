@@ -19,6 +19,7 @@ mod program;
 mod published;
 mod reclaims;
 mod scaling;
+mod scaling_agent;
 mod steady;
 mod support;
 mod taking_over;
