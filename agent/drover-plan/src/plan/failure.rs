@@ -395,6 +395,10 @@ impl Draft<'_> {
 
     /// Returns what the provider said when it refused the target.
     fn rejection(&self) -> Option<String> {
+        let of_changes = self.live_rejection();
+        if of_changes.is_some() {
+            return of_changes;
+        }
         if self.next.stable.as_ref() == Some(&self.target) {
             return None;
         }

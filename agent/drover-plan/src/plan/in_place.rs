@@ -51,6 +51,37 @@ impl<'a> Draft<'a> {
         current.find_map(|rollout| rollout.refused.as_ref())
     }
 
+    /// Returns whether every property of the provider is changed as its instances run, as those of a scaling group that it
+    /// drives as one: one that it refuses to change says that the template is wrong, and not that it wants another instance.
+    pub(super) fn changes_all_live(&self) -> bool {
+        let mut classes = self.input.provider.classes.values();
+        let live = |class: &FieldClass| matches!(class, FieldClass::Live | FieldClass::Ignore);
+        classes.len() > 0 && classes.all(live)
+    }
+
+    /// Returns what such a provider said when it refused to change an instance to the target.
+    pub(super) fn live_rejection(&self) -> Option<String> {
+        if !self.changes_all_live() {
+            return None;
+        }
+        let mut updates = self.intents.updates.values().flatten();
+        updates.find_map(|intent| {
+            let IntentKind::Update(change) = &intent.kind else {
+                return None;
+            };
+            let IntentState::Failed {
+                class: ErrorClass::InvalidSpec,
+                message,
+                ..
+            } = &intent.state
+            else {
+                return None;
+            };
+            let of_target = change.how == InPlace::Live && change.digests == self.target;
+            of_target.then(|| message.clone())
+        })
+    }
+
     /// Returns the hold for a member that needs more for being outdated than the document allows.
     pub(super) fn over_action(&self, member: &Member) -> Option<Held> {
         let needs = self.needs(member);
@@ -305,6 +336,10 @@ impl<'a> Draft<'a> {
                     self.close(intent.id, SettlementOutcome::NoEffect);
                     if let Some(known) = restarts::order_of(self.input.recorded, intent) {
                         self.refuse_order(&known.order, message);
+                        continue;
+                    }
+                    // It pauses the rollout instead, and replaces nothing.
+                    if self.changes_all_live() {
                         continue;
                     }
                     let rollout = self.next.rollout.as_mut();

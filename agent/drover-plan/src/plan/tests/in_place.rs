@@ -237,6 +237,39 @@ fn what_the_provider_refuses_for_good_is_replaced() {
 }
 
 #[test]
+fn where_every_property_is_live_a_refused_change_pauses_the_rollout_and_replaces_nothing() {
+    for surge in [0, 1] {
+        let mut fixture = Fixture::empty(1);
+        let live = ["version", "config", "weight"].map(|name| (name.to_owned(), FieldClass::Live));
+        fixture.provider.classes = BTreeMap::from(live);
+        fixture.group.spec.template = fields(1, 1, 1);
+        fixture.settle(1);
+        fixture.group.spec.template = fields(2, 1, 1);
+        fixture.group.spec.rollout.surge_max = Amount::Count(surge);
+        fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
+        let mut fixture = undrained(fixture);
+        let (plan, _) = fixture.planned();
+        assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Live)]);
+        let kind = decided(&plan);
+        fixture.recorded = plan.next;
+        fixture.intent(0, kind, failed(ErrorClass::InvalidSpec, 0));
+        let (plan, report) = fixture.later(5).planned();
+        assert_eq!(closed(&plan), [(1, SettlementOutcome::NoEffect)]);
+        assert_eq!(holds(&report), ["RolloutPaused"]);
+        let says = "the rollout is paused: the provider refused the template: no";
+        assert!(report.holds[0].hold.to_string().starts_with(says));
+        fixture.recorded = plan.next;
+        fixture.intents.clear();
+        let (plan, _) = fixture.later(600).planned();
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        // The next document changes the same instance.
+        fixture.group.spec.template = fields(3, 1, 1);
+        let (plan, _) = fixture.later(5).planned();
+        assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Live)]);
+    }
+}
+
+#[test]
 fn a_refusal_that_may_pass_is_tried_again_later() {
     let mut fixture = undrained(sparing(outdated(1, 2, 1), 1));
     let (plan, _) = fixture.planned();
