@@ -133,6 +133,7 @@ impl Agent {
         for (name, located) in &snapshot.repository.groups {
             self.follow_good(name, located, snapshot, diagnostics);
             self.mark_seen(name, (&seen, &located.path), batch);
+            self.bring_back(name, Some(&located.value), batch);
         }
         for broken in &snapshot.repository.broken {
             let Some((Kind::Group, name)) = &broken.identity else {
@@ -145,6 +146,7 @@ impl Agent {
                 let errors: Vec<_> = broken.diagnostics.iter().filter(|d| d.is_error()).collect();
                 self.refuse_document(&name, errors);
                 self.mark_seen(&name, (&seen, &broken.path), batch);
+                self.bring_back(&name, None, batch);
             }
         }
     }
@@ -161,7 +163,16 @@ impl Agent {
             entry.meta.unconfirmed = None;
             batch.meta(name, &entry.meta);
         }
-        if entry.recorded.deleting.is_some() && !entry.is_gone() {
+    }
+
+    /// Ends the removal of a group whose document is back: what is left of it stays. One that only a new group can have is
+    /// none of it. `group`: the document, if it can be read.
+    fn bring_back(&mut self, name: &GroupName, group: Option<&Arc<Group>>, batch: &mut Batch) {
+        let Some(entry) = self.groups.get_mut(name) else {
+            return;
+        };
+        let anew = group.is_some_and(|group| makes_anew(entry, group).is_some());
+        if entry.recorded.deleting.is_some() && !entry.is_gone() && !anew {
             info!(group = %name, "the document is back, the group stays");
             let back = RecordedGroup {
                 deleting: None,
@@ -216,9 +227,11 @@ impl Agent {
             }));
             return;
         }
-        let changed = provider_changed(entry, &located.value);
-        if let Some(hold) = changed.or_else(|| sizing_changed(entry, &located.value)) {
-            entry.notices.push(hold);
+        if let Some(hold) = makes_anew(entry, &located.value) {
+            // What was removed goes first: the document is one of another group, with the same name.
+            if entry.recorded.deleting.is_none() {
+                entry.notices.push(hold);
+            }
             return;
         }
         let accepted = entry.recorded.accepted.as_ref();
@@ -494,6 +507,11 @@ fn errors_of<'a>(
             && (located.line..=last).contains(&found.span.line)
     };
     diagnostics.iter().filter(within).collect()
+}
+
+/// Refuses a document that the instances of a group cannot have.
+fn makes_anew(entry: &GroupEntry, group: &Group) -> Option<Held> {
+    provider_changed(entry, group).or_else(|| sizing_changed(entry, group))
 }
 
 /// Refuses to switch between `size` and `members` for a group that has instances.

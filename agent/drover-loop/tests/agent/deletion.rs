@@ -138,6 +138,35 @@ async fn a_document_that_comes_back_stops_the_removal() {
 }
 
 #[tokio::test]
+async fn a_document_for_another_provider_waits_until_the_removed_group_is_gone() {
+    let mut world = eight().await;
+    let uid = world.status("g8").recorded.uid.clone();
+    push(&world, 7);
+    world.pass().await;
+    assert_eq!(world.status("g8").recorded.phase, GroupPhase::Deleting);
+    let made = world.calls(Op::Provision);
+    let other = PROVIDER.replace("name: local", "name: other");
+    let moved = group("g8", 1, "a").replace("provider: local", "provider: other");
+    let more = [
+        ("providers/other.yaml", other.as_str()),
+        ("groups/g8.yaml", moved.as_str()),
+    ];
+    push_with(&world, 7, &more);
+    world.pass().await;
+    let recorded = world.status("g8").recorded.clone();
+    assert_eq!(recorded.phase, GroupPhase::Deleting);
+    assert_eq!(world.holds("g8"), [""; 0]);
+    let anew = |world: &World| {
+        let known = world.knows("g8") && world.status("g8").recorded.uid != uid;
+        known && world.status("g8").recorded.phase == GroupPhase::Converged
+    };
+    world.until("the new group", anew).await;
+    let provider = world.status("g8").recorded.provider.clone();
+    assert_eq!(provider.unwrap().name.as_str(), "other");
+    assert_eq!(world.calls(Op::Provision), made, "none where it was");
+}
+
+#[tokio::test]
 async fn a_renamed_file_removes_nothing() {
     let mut world = eight().await;
     push_with(&world, 7, &[("elsewhere/moved.yaml", &group("g8", 1, "a"))]);
