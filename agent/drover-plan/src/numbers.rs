@@ -1,8 +1,8 @@
 //! The numbers behind the decisions: how many there are, may be and must be.
 
 use drover_model::{
-    Adoption, Classified, Digests, Drift, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup,
-    RolloutOrder,
+    Adoption, Classified, Digests, Drift, GroupSpec, InstanceClass, Member, Numbers, Reason,
+    RecordedGroup, RolloutOrder,
 };
 
 /// The amounts of a specification, resolved for a size.
@@ -69,9 +69,19 @@ pub(crate) fn doomed(spec: &GroupSpec, classified: &Classified) -> u32 {
     doomed.count() as u32
 }
 
+/// Counts the instances that were drained for the removal of their group. Where that was taken back, their successors are
+/// made beside them.
+fn leaving_with(spec: &GroupSpec, classified: &Classified) -> u32 {
+    let drained = classified.members.values().filter(|member| {
+        let reason = member.drain.as_ref().map(|drain| drain.reason);
+        spec.quorum.is_none() && reason == Some(Reason::Delete) && member.interruption.is_none()
+    });
+    drained.count() as u32
+}
+
 /// Counts the instances that are beside those that the size is about: see [`Resolved::beside`].
 pub(crate) fn extra(spec: &GroupSpec, classified: &Classified) -> u32 {
-    doomed(spec, classified) + classified.kept.len() as u32
+    doomed(spec, classified) + leaving_with(spec, classified) + classified.kept.len() as u32
 }
 
 /// Returns whether a member serves: available, and not on its way out.

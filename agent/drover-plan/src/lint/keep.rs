@@ -1,7 +1,7 @@
-//! What is kept, counted again: only what is bad, no more than may be, never back into service, and
-//! ended only when its time is over or its room is needed.
+//! What is kept or has a successor beside it, counted again: only what is bad, no more than may be, never back into service,
+//! and ended only when its time is over or its room is needed.
 
-use drover_model::{Cause, ErrorClass, InstanceClass, InstanceId, Manage, Member, Plan};
+use drover_model::{Cause, ErrorClass, InstanceClass, InstanceId, Manage, Member, Plan, Reason};
 
 use super::{Facts, LintError, rollout, subjects};
 
@@ -90,6 +90,25 @@ impl Facts<'_> {
         } else {
             None
         }
+    }
+
+    /// Counts those that the provider is about to take, or that people have replaced: they have successors beside
+    /// them, unless they are members with a place of their own.
+    pub(super) fn taken(&self) -> u32 {
+        let members = self.world.members.values();
+        let taken = members.filter(|member| member.interruption.is_some() && member.seat.is_none());
+        taken.count() as u32 + self.succeeded()
+    }
+
+    /// Counts those that were drained when the group was to be removed, which have successors beside them too.
+    pub(super) fn drained_to_go(&self) -> u32 {
+        let members = self.world.members.values();
+        let drained = members.filter(|member| {
+            let reason = member.drain.as_ref().map(|drain| drain.reason);
+            let alone = member.seat.is_none() && member.interruption.is_none();
+            alone && reason == Some(Reason::Delete)
+        });
+        drained.count() as u32
     }
 
     /// Returns how many may be kept beside what is wanted.

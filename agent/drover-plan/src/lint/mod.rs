@@ -485,14 +485,6 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// Counts those that the provider is about to take, or that people have replaced: they have successors beside
-    /// them, unless they are members with a place of their own.
-    fn taken(&self) -> u32 {
-        let members = self.world.members.values();
-        let taken = members.filter(|member| member.interruption.is_some() && member.seat.is_none());
-        taken.count() as u32 + self.succeeded()
-    }
-
     /// No create raises the total above the ceiling.
     fn ceiling(&self, plan: &Plan) -> Result<(), LintError> {
         let creates = plan.steps.iter().map(|step| match &step.action {
@@ -514,7 +506,7 @@ impl<'a> Facts<'a> {
         let size = plan.next.size;
         let mut ceiling = size + rollout::surge(spec, size);
         // What is kept has a successor too, those counted that this plan begins to keep.
-        let taken = self.taken() + self.kept_after(plan);
+        let taken = self.taken() + self.kept_after(plan) + self.drained_to_go();
         ceiling += taken;
         if let Some(limit) = spec.limits.total_max {
             ceiling = ceiling.min(limit);

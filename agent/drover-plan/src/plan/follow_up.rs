@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    Action, Activity, Cause, Classified, ErrorClass, Held, Hold, InstanceClass, InstanceId, Intent,
-    IntentId, IntentKind, IntentState, Member, OnDrainTimeout, Precondition, Reason, Settlement,
-    SettlementOutcome, Step, Unanswered,
+    Action, Activity, Cause, Classified, DrainProgress, ErrorClass, Held, Hold, InstanceClass,
+    InstanceId, Intent, IntentId, IntentKind, IntentState, Member, OnDrainTimeout, Precondition,
+    Reason, Settlement, SettlementOutcome, Step, Unanswered,
 };
 
-use super::draft::Draft;
+use super::draft::{Course, Draft};
 use super::{STEPS_MAX, held, held_for};
 use crate::time::{elapsed, later};
 
@@ -289,6 +289,7 @@ impl<'a> Draft<'a> {
     }
 
     fn end_drained(&mut self) {
+        let mut spared = self.spared();
         for member in self.known() {
             let Some(drain) = &member.drain else {
                 continue;
@@ -296,6 +297,16 @@ impl<'a> Draft<'a> {
             let over = matches!(member.class, InstanceClass::Terminating);
             if over || self.intents.destroy(&member.id).is_some() {
                 continue;
+            }
+            if self.was_to_go(member) {
+                if spared == 0 {
+                    let floor = self.resolved.floor;
+                    let available = self.available;
+                    let hold = Hold::AvailabilityFloor { floor, available };
+                    self.hold(held_for(Reason::Delete, hold));
+                    continue;
+                }
+                spared -= 1;
             }
             if drain.returns {
                 self.restart_drained(member, drain);
@@ -310,6 +321,21 @@ impl<'a> Draft<'a> {
                 self.drain_timed_out(member, drain.reason);
             }
         }
+    }
+
+    /// Returns whether a member is well and drained because its group was to be removed, which was taken back.
+    fn was_to_go(&self, member: &Member) -> bool {
+        let drained_to_go = |drain: &DrainProgress| drain.reason == Reason::Delete;
+        self.course == Course::Keeps
+            && member.drain.as_ref().is_some_and(drained_to_go)
+            && matches!(member.class, InstanceClass::Available)
+            && self.intents.destroy(&member.id).is_none()
+    }
+
+    /// Returns how many of those may be ended now: they go as their successors come to serve.
+    fn spared(&self) -> u32 {
+        let going = self.known().filter(|one| self.was_to_go(one));
+        (self.available + going.count() as u32).saturating_sub(self.resolved.floor)
     }
 
     /// Ends a member that was to come back.

@@ -209,7 +209,7 @@ pub(crate) fn env(key: &str, _: &str) -> Result<(), String> {
 pub(crate) fn tag(key: &str, value: &str) -> Result<(), String> {
     /// Longest key and value of a tag: what clouds allow.
     const KEY_LENGTH_MAX: usize = 127;
-    const VALUE_LENGTH_MAX: usize = 255;
+    const VALUE_LENGTH_MAX: usize = 256;
     if key.to_ascii_lowercase().starts_with("drover.") {
         return Err(format!(
             "the tag `{key}` is reserved: tags that begin with `drover.` say who owns an instance"

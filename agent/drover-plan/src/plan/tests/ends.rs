@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{Action, ErrorClass, GroupPhase, Hold, IntentState, ProviderPhase, Reason};
+use drover_model::{
+    Action, ErrorClass, ExitReport, GroupPhase, Hold, IntentState, Plan, ProviderPhase, Reason,
+    Step,
+};
 
 use super::holds;
 use crate::testing::{Fixture, at, id};
@@ -101,4 +104,33 @@ fn it_is_one_hold_until_the_end_is_accepted_or_wanted_no_more() {
     fixture.list(&chosen, ProviderPhase::Running);
     fixture.group.spec.size = 3;
     assert!(fixture.planned().0.next.holds.is_empty());
+}
+
+#[test]
+fn who_was_drained_for_a_removal_that_was_taken_back_goes_as_successors_come() {
+    let mut fixture = Fixture::converged(4);
+    for number in 1..=4 {
+        fixture.drain(&format!("web-{number}"), Reason::Delete);
+    }
+    let count = |plan: &Plan, what: fn(&Action) -> bool| {
+        plan.steps.iter().filter(|step| what(&step.action)).count()
+    };
+    let destroyed = |plan: &Plan| count(plan, |action| matches!(action, Action::Destroy { .. }));
+    let made = |plan: &Plan| count(plan, |action| matches!(action, Action::Create { .. }));
+    let (plan, report) = fixture.later(600).planned();
+    assert_eq!(destroyed(&plan), 0, "{:?}", plan.steps);
+    assert!(holds(&report).contains(&"AvailabilityFloor"));
+    assert_eq!(made(&plan), 1, "a batch of four beside them");
+    fixture.known("web-5", "Available");
+    fixture.list("web-5", ProviderPhase::Running);
+    let (plan, _) = fixture.planned();
+    assert_eq!(destroyed(&plan), 1, "{:?}", plan.steps);
+    // What does not serve goes at once, in the place of one that does; while the group is removed, everything does.
+    fixture.list("web-3", ProviderPhase::Exited(ExitReport::default()));
+    let (plan, _) = fixture.planned();
+    let gone = |step: &Step| matches!(&step.action, Action::Destroy { instance, .. } if *instance == id("web-3"));
+    assert!(plan.steps.iter().any(gone), "{:?}", plan.steps);
+    assert_eq!(destroyed(&plan), 1);
+    fixture.removed = true;
+    assert_eq!(destroyed(&fixture.planned().0), 4);
 }
