@@ -208,6 +208,7 @@ pub struct Agent {
     removals: Removals,
     /// When what is held for that is looked at again.
     removals_at: Option<Timestamp>,
+    refusals: refused::Refusals,
     scopes: Scopes,
     surveys: Surveys,
     tasks: JoinSet<Outcome>,
@@ -393,6 +394,7 @@ impl Agent {
             desired_stale: true,
             removals: stored.removals,
             removals_at: None,
+            refusals: refused::Refusals::default(),
             scopes: Scopes::default(),
             surveys: Surveys::default(),
             orphans: OrphanWatch::default(),

@@ -551,7 +551,7 @@ pub enum ErrorClass {
     InvalidSpec,
     /// Credentials.
     Auth,
-    /// Less was made than asked for.
+    /// Less was made than asked for, or nothing came of it.
     Partial,
     /// Nobody knows whether the call took effect: repeat it with the same token.
     Unknown,

@@ -295,7 +295,7 @@ pub struct LaunchBackoff {
     pub failures: u32,
     /// The earliest next launch.
     pub until: Timestamp,
-    /// The class of the latest error. None: the instance was made and failed to start.
+    /// The class of the latest error. None: the instance was made and failed to start, or nothing came of it (`partial`).
     pub class: Option<ErrorClass>,
     /// What the latest failure said.
     pub message: String,

@@ -39,7 +39,7 @@ pub use heed::heed;
 pub use input::{Desired, FenceScope, PlanError, PlanInput, ProviderFacts, fence_scope};
 pub use lint::{LintError, lint};
 pub use numbers::numbers;
-pub use plan::{STEPS_MAX, differences, has_adopted, plan, target_digests};
+pub use plan::{STEPS_MAX, differences, has_adopted, last_failure, plan, target_digests};
 pub use report::render;
 
 /// The version of the planner: it grows with every change after which a recorded input gives another

@@ -382,6 +382,7 @@ impl Engine {
         };
         let answer = self.answered(&what, order, &target).await?;
         if let Some(kind) = self.refusal(&answer).await {
+            let kind = kind_of_pull(kind, &answer);
             return Err(self.error(&what, words(&answer, clean), kind));
         }
         match pull_error(&answer.body) {
@@ -595,6 +596,17 @@ impl<'a> Reference<'a> {
     }
 }
 
+/// Returns what the refusal of a pull is. That an image is not handed out is said by its registry: some engines pass its
+/// 401 or 403 on as their own status, others tell it in the course of the pull, and it is the same. What stands in
+/// front of an engine and refuses has other answers than an engine.
+fn kind_of_pull(kind: ErrorKind, answer: &Answer) -> ErrorKind {
+    let engine_says = serde_json::from_slice::<Said>(&answer.body).is_ok();
+    match kind {
+        ErrorKind::Refused(401 | 403) if engine_says => ErrorKind::Refused(500),
+        ErrorKind::Refused(_) | ErrorKind::NotSent { .. } | ErrorKind::Lost => kind,
+    }
+}
+
 /// Returns what a pull failed of: the engine answers 200 before it begins, and tells in a line of JSON.
 fn pull_error(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -607,12 +619,14 @@ fn pull_error(body: &[u8]) -> Option<String> {
     errors.next()
 }
 
+/// How an engine says why it refuses.
+#[derive(Deserialize, Serialize)]
+struct Said {
+    message: String,
+}
+
 /// Returns an engine's own words, made fit to be passed on.
 fn words(answer: &Answer, clean: impl Fn(&str) -> String) -> String {
-    #[derive(Deserialize, Serialize)]
-    struct Said {
-        message: String,
-    }
     let said = match serde_json::from_slice::<Said>(&answer.body) {
         Ok(said) => said.message,
         Err(_) => String::from_utf8_lossy(&answer.body).into_owned(),

@@ -257,8 +257,8 @@ impl Inner {
             let message = format!(
                 "cannot pull image {image}: no credentials for {registry}, which `docker.registries` of the agent's file has: {error}"
             );
-            // As of a secret that cannot be read: nothing was asked for, and the template is not to blame.
-            ProviderError::new(ErrorClass::Auth, message)
+            // Nothing was asked for, and it concerns who wants this image: the engine's own credentials are others.
+            ProviderError::new(ErrorClass::Partial, message)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_model::{ErrorClass, Timestamp};
+use drover_model::{ErrorClass, GroupName, Timestamp};
 
 /// The operations of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,6 +134,8 @@ pub enum FaultKind {
     Fewer(u32),
     /// `destroy`: says that the instance does not exist, and leaves it running.
     NotFound,
+    /// `provision`: refused with this class to one group, as for a role or an image that only that one asks for.
+    RefusedTo(GroupName, ErrorClass),
 }
 
 impl FaultKind {
@@ -153,7 +155,7 @@ impl FaultKind {
             | Self::Slow(_) => true,
             Self::Truncated { .. } => matches!(op, Op::List | Op::Survey),
             Self::Repeated | Self::Foreign => op == Op::List,
-            Self::Fewer(_) => op == Op::Provision,
+            Self::Fewer(_) | Self::RefusedTo(..) => op == Op::Provision,
             Self::NotFound => op == Op::Destroy,
         }
     }
@@ -174,6 +176,7 @@ impl FaultKind {
             Self::Foreign => "others as well",
             Self::Fewer(_) => "made in part",
             Self::NotFound => "not found, but running",
+            Self::RefusedTo(..) => "refused to one group",
         }
     }
 }

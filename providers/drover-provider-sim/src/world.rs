@@ -360,6 +360,7 @@ impl SimWorld {
             subject,
             Some(late),
             |world, now, faults| {
+                refused_to(faults, &request.group)?;
                 let fewest = faults.iter().filter_map(|fault| match fault {
                     FaultKind::Fewer(count) => Some(*count as usize),
                     _ => None,
@@ -528,7 +529,8 @@ impl SimWorld {
                 | FaultKind::Repeated
                 | FaultKind::Foreign
                 | FaultKind::Fewer(_)
-                | FaultKind::NotFound => {}
+                | FaultKind::NotFound
+                | FaultKind::RefusedTo(..) => {}
             }
         }
         let result = effect(self, now, faults);
@@ -701,4 +703,15 @@ fn denied(faults: &[FaultKind], provider_ref: &ProviderRef) -> Result<(), Provid
         return Err(ProviderError::new(ErrorClass::NotFound, message));
     }
     Ok(())
+}
+
+fn refused_to(faults: &[FaultKind], group: &GroupName) -> Result<(), ProviderError> {
+    let mut classes = faults.iter().filter_map(|fault| match fault {
+        FaultKind::RefusedTo(to, class) if to == group => Some(*class),
+        _ => None,
+    });
+    classes.next().map_or(Ok(()), |class| {
+        let message = format!("group {group} may not make this: {}", class.as_str());
+        Err(ProviderError::new(class, message))
+    })
 }

@@ -282,9 +282,7 @@ impl Agent {
         fences.extend(self.claimed(name, observation));
         fences.extend(observation.moved.get(name).cloned().map(plain));
         if let Some(entry) = self.groups.get(name) {
-            let provider = entry.recorded.provider.as_ref();
-            let refused = provider.and_then(|provider| observation.refused.get(&provider.name));
-            fences.extend(refused.cloned().map(plain));
+            fences.extend(observation.refused.get(name).cloned().map(plain));
             fences.extend(entry.notices.iter().cloned());
         }
         fences

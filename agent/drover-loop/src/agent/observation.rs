@@ -34,8 +34,8 @@ pub(super) struct Observation {
     pub(super) missing: Option<Missing>,
     /// Why the newest settings of its provider are not in force for a group.
     pub(super) moved: BTreeMap<GroupName, Hold>,
-    /// The launches that each provider refuses for its credentials.
-    pub(super) refused: BTreeMap<ProviderName, Hold>,
+    /// The launches that its provider refuses for its credentials, by group that has to know.
+    pub(super) refused: BTreeMap<GroupName, Hold>,
 }
 
 impl Agent {

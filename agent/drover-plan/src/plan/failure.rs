@@ -59,10 +59,7 @@ impl Draft<'_> {
         if target_changed && self.next.backoff.as_ref().is_some_and(blamed) {
             self.next.backoff = None;
         }
-        let failed_last = self.next.backoff.as_ref().map(|backoff| {
-            let delay = backoff_delay(backoff.class, backoff.failures);
-            earlier(backoff.until, delay)
-        });
+        let failed_last = self.next.backoff.as_ref().map(last_failure);
         if failed_last.is_some_and(|at| self.launched_well_after(at)) {
             self.next.backoff = None;
         }
@@ -129,7 +126,7 @@ impl Draft<'_> {
                 IntentState::Failed { class, message, at } => failures.push(LaunchFailure {
                     launched_at: intent.issued_at,
                     failed_at: *at,
-                    class: blame(*digests == self.target, Some(*class)),
+                    class: blame(*digests == self.target, class_of_refusal(*class)),
                     message: message.clone(),
                 }),
                 IntentState::Acked { made, at } if made.len() < slots.len() && !zonal => {
@@ -455,6 +452,28 @@ impl Draft<'_> {
 fn launched_at(member: &Member) -> Timestamp {
     let restarted = member.restarted_at;
     restarted.map_or(member.created_at, |at| at.max(member.created_at))
+}
+
+/// Returns the class of a launch that made nothing. A provider that says `partial` has tried, and is in doubt neither for
+/// its credentials nor for its room: the image cannot be pulled, the program is missing. That is as a launch that
+/// was made and failed to start.
+fn class_of_refusal(class: ErrorClass) -> Option<ErrorClass> {
+    match class {
+        ErrorClass::Partial => None,
+        ErrorClass::Throttled
+        | ErrorClass::Capacity
+        | ErrorClass::Quota
+        | ErrorClass::InvalidSpec
+        | ErrorClass::Auth
+        | ErrorClass::Unknown
+        | ErrorClass::NotFound => Some(class),
+    }
+}
+
+/// Returns when the latest of the launches that made others wait had failed.
+pub fn last_failure(backoff: &LaunchBackoff) -> Timestamp {
+    let delay = backoff_delay(backoff.class, backoff.failures);
+    earlier(backoff.until, delay)
 }
 
 /// A launch of the last good template that fails while the target is the suspect speaks for a

@@ -45,6 +45,7 @@ use crate::input::{Desired, FenceScope, PlanError, PlanInput, fence_scope};
 use draft::Draft;
 
 pub use adopt::has_adopted;
+pub use failure::last_failure;
 pub use target::{differences, target_digests};
 
 /// Most steps of one plan: what a provider takes in a pass without its limits being the story.

@@ -538,7 +538,7 @@ async fn a_pull_that_fails_says_which_credentials_it_had_or_where_to_write_some(
     let refuse = |status| move |_: &str| (status, "{\"message\": \"denied\"}".to_owned());
     let registries = || one(folder.path(), "a.example", "shop", "tulip");
     let (error, _) = pulled("a.example/shop/web", registries(), refuse(401)).await;
-    assert_eq!(error.class, ErrorClass::Auth);
+    assert_eq!(error.class, ErrorClass::Partial);
     let file = folder.path().join("password");
     let told = format!(
         ": denied; asked with the credentials of a.example/shop in {}: if they are wrong or may not read this image, write others there",
@@ -554,7 +554,7 @@ async fn a_pull_that_fails_says_which_credentials_it_had_or_where_to_write_some(
     let without = registries();
     fs::remove_file(&file).unwrap();
     let (error, requests) = pulled("a.example/shop/web", without, refuse(500)).await;
-    assert_eq!(error.class, ErrorClass::Auth);
+    assert_eq!(error.class, ErrorClass::Partial);
     let told = format!(
         "cannot pull image a.example/shop/web: no credentials for a.example/shop, which `docker.registries` of the agent's file has: {} cannot be read: No such file",
         file.display()
@@ -564,4 +564,27 @@ async fn a_pull_that_fails_says_which_credentials_it_had_or_where_to_write_some(
         !requests.iter().any(|it| it.contains("/images/create")),
         "{requests:?}"
     );
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_concerns_its_image_and_who_refuses_the_engine_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = "{\"message\": \"unauthorized: authentication required\"}";
+    let podman = "{\"cause\": \"x\", \"message\": \"denied\", \"response\": 403}";
+    let before_it = "<html><body><h1>403 Forbidden</h1></body></html>";
+    let answers = [
+        (401, engine, ErrorClass::Partial),
+        (403, engine, ErrorClass::Partial),
+        (403, podman, ErrorClass::Partial),
+        (429, engine, ErrorClass::Throttled),
+        (404, engine, ErrorClass::InvalidSpec),
+        (403, before_it, ErrorClass::Auth),
+        (401, "", ErrorClass::Auth),
+    ];
+    for (status, body, class) in answers {
+        let registries = one(folder.path(), "a.example", "shop", "tulip");
+        let answer = move |_: &str| (status, body.to_owned());
+        let (error, _) = pulled("a.example/shop/web", registries, answer).await;
+        assert_eq!(error.class, class, "{status}: {error}");
+    }
 }

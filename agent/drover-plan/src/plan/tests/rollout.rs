@@ -1,5 +1,6 @@
 use drover_model::{
-    Amount, Checkpoint, Expiry, HealRevision, LaunchBackoff, OnFailure, Rollout, RolloutOrder,
+    Amount, Checkpoint, ErrorClass, Expiry, HealRevision, LaunchBackoff, OnFailure, Rollout,
+    RolloutOrder,
 };
 
 use super::*;
@@ -245,4 +246,64 @@ fn a_launch_that_vanishes_before_it_was_ready_has_failed() {
         (creates(&plan).len(), holds(&report)),
         (0, vec!["LaunchBackoff"])
     );
+}
+
+/// Three should serve with version 1, of which one is missing, and the launch of version 2 is refused with this class for
+/// the third time.
+fn refused_target(class: ErrorClass) -> (Fixture, Digests) {
+    let mut fixture = Fixture::converged(3);
+    let old = fixture.digests();
+    fixture.unlist("web-3");
+    fixture.recorded.instances.remove(&id("web-3"));
+    fixture.memory.remove(&id("web-3"));
+    fixture.group.spec.template = template(2);
+    let target = fixture.digests();
+    fixture.recorded.target = Some(target.clone());
+    fixture.recorded.rollout = Some(Rollout::new(target, at(-60), 3));
+    fixture.recorded.backoff = Some(LaunchBackoff {
+        failures: 2,
+        until: at(-10),
+        class: None,
+        message: "cannot pull image".to_owned(),
+    });
+    fixture.recorded.next_number = 5;
+    fixture.create(&["web-4"], -5, refused(class));
+    (fixture, old)
+}
+
+fn refused(class: ErrorClass) -> IntentState {
+    IntentState::Failed {
+        class,
+        message: "cannot pull image".to_owned(),
+        at: at(-4),
+    }
+}
+
+#[test]
+fn while_an_image_cannot_be_pulled_what_is_missing_is_made_of_the_last_good_template() {
+    let (fixture, old) = refused_target(ErrorClass::Partial);
+    let (plan, _) = fixture.planned();
+    let made = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Create { digests, .. } => Some(digests),
+        _ => None,
+    });
+    assert_eq!(made.collect::<Vec<_>>(), [&old]);
+    let backoff = plan.next.backoff.unwrap();
+    assert_eq!((backoff.failures, backoff.until), (3, at(296)));
+    // What no template is to blame for keeps each one waiting.
+    let (fixture, _) = refused_target(ErrorClass::Auth);
+    let (plan, report) = fixture.planned();
+    assert!(creates(&plan).is_empty());
+    assert!(holds(&report).contains(&"LaunchBackoff"), "{report:?}");
+    // So does a cause that lies in neither: the last good template meets it too.
+    let (mut fixture, old) = refused_target(ErrorClass::Partial);
+    for intent in &mut fixture.intents {
+        if let IntentKind::Create { digests, .. } = &mut intent.kind {
+            *digests = old.clone();
+        }
+    }
+    let (plan, _) = fixture.planned();
+    assert!(creates(&plan).is_empty());
+    let class = plan.next.backoff.and_then(|backoff| backoff.class);
+    assert_eq!(class, Some(ErrorClass::Unknown));
 }
