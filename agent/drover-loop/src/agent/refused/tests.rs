@@ -174,6 +174,10 @@ fn the_groups_that_wait_find_out_one_after_the_other_and_quorums_last() {
     groups[3] = refused("shop", 1, at(3_002));
     assert_eq!(told(&mut refusals, &groups, 3_003), all);
     assert_eq!(told(&mut refusals, &groups, 3_600), all);
+    // Once it is not any more, they begin anew.
+    groups[3] = waiting("shop");
+    refused_at(&mut groups, 4_000);
+    assert_eq!(told(&mut refusals, &groups, 4_000), but("shop"));
 }
 
 #[test]
