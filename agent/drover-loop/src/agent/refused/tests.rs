@@ -155,7 +155,7 @@ fn the_groups_that_wait_find_out_one_after_the_other_and_quorums_last() {
     // What is launched by itself shows it first.
     assert_eq!(told(&mut refusals, &groups, 299), all);
     // Time goes on, and with it the refusals.
-    let mut refused_at = |groups: &mut [RecordedGroup], now| groups[0] = refused("db", 4, at(now));
+    let refused_at = |groups: &mut [RecordedGroup], now| groups[0] = refused("db", 4, at(now));
     refused_at(&mut groups, 300);
     for (now, tries) in [
         (300, "shop"),
