@@ -355,7 +355,6 @@ impl Agent {
         let store = Store::new(Arc::clone(&parts.journal));
         let stored = load(&store, &settings.name)?;
         let changed = Arc::new(Notify::new());
-        let whereabouts = Whereabouts::of(stored.lease.as_ref(), stored.first_look);
         let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(settings.data_dir.as_deref(), stored.freeze)),
@@ -372,7 +371,7 @@ impl Agent {
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
             looks: Looks::new(settings.mode, &stored.groups),
             groups: restored_groups(stored.groups),
-            whereabouts,
+            whereabouts: Whereabouts::of(stored.lease.as_ref(), stored.first_look),
             status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
             outage_watch: OutageWatch::new(settings.outage),
             outage: None,

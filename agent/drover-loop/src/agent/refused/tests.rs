@@ -155,7 +155,7 @@ fn the_groups_that_wait_find_out_one_after_the_other_and_quorums_last() {
     // What is launched by itself shows it first.
     assert_eq!(told(&mut refusals, &groups, 299), all);
     // Time goes on, and with it the refusals.
-    let mut refused_at = |groups: &mut [RecordedGroup], now| groups[0] = refused("db", 4, at(now));
+    let refused_at = |groups: &mut [RecordedGroup], now| groups[0] = refused("db", 4, at(now));
     refused_at(&mut groups, 300);
     for (now, tries) in [
         (300, "shop"),
@@ -174,6 +174,10 @@ fn the_groups_that_wait_find_out_one_after_the_other_and_quorums_last() {
     groups[3] = refused("shop", 1, at(3_002));
     assert_eq!(told(&mut refusals, &groups, 3_003), all);
     assert_eq!(told(&mut refusals, &groups, 3_600), all);
+    // Once it is not any more, they begin anew.
+    groups[3] = waiting("shop");
+    refused_at(&mut groups, 4_000);
+    assert_eq!(told(&mut refusals, &groups, 4_000), but("shop"));
 }
 
 #[test]
