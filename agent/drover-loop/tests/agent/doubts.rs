@@ -1,7 +1,7 @@
 //! Listings that say what cannot be: nothing of it is believed, and nothing of it is left when it is over.
 
 use drover_model::{
-    GroupName, GroupPhase, Listed, OrderVerb, ProviderName, ProviderPhase, ProviderRef,
+    ErrorClass, GroupName, GroupPhase, Listed, OrderVerb, ProviderName, ProviderPhase, ProviderRef,
 };
 use drover_provider::Clock as _;
 use drover_provider_sim::{Fault, FaultKind, Op};
@@ -116,6 +116,75 @@ async fn groups_that_vanish_together_are_counted_together() {
     assert_eq!((world.living("web"), world.living("api")), before);
     assert_eq!(world.living("db").len(), 2);
     assert_eq!(world.calls(Op::Destroy), 0);
+}
+
+#[tokio::test]
+async fn groups_that_are_said_to_be_gone_together_are_counted_together() {
+    let both = [("web", &*on_far("web", 3)), ("api", &*on_far("api", 3))];
+    let (mut world, mood) = two(Mood::Well, &both);
+    world.converge().await;
+    *mood.lock().unwrap() = Mood::Mourning;
+    world.passes(100).await;
+    for (group, _) in both {
+        assert_eq!(world.holds(group), ["ObservationEmptied"]);
+        assert_eq!(far(&world, group).len(), 3, "none is made beside them");
+    }
+}
+
+#[tokio::test]
+async fn launches_that_end_at_once_hold_no_other_group() {
+    let api = on_far("api", 5);
+    let (mut world, mood) = two(Mood::Well, &[("api", &api)]);
+    world
+        .until("the launches to be recorded", |world| {
+            let recorded = &world.status("api").recorded.instances;
+            recorded
+                .values()
+                .filter(|was| was.class == "Starting")
+                .count()
+                == 5
+                && recorded.values().all(|was| was.provider_ref.is_some())
+        })
+        .await;
+    *mood.lock().unwrap() = Mood::Mourning;
+    push(&world, &[("api", &api), ("web", &on_far("web", 2))]);
+    world.passes(1).await;
+    for group in ["api", "web"] {
+        let holds = world.holds(group);
+        assert!(!holds.contains(&"ObservationEmptied"), "{group}");
+    }
+    assert_eq!(far(&world, "web").len(), 2);
+}
+
+#[tokio::test]
+async fn calls_without_an_answer_are_no_instances_that_are_missed() {
+    let api = group("api", 6, "a");
+    let mut world = World::with_groups(&[]);
+    world.pass().await;
+    let lost = FaultKind::Error(ErrorClass::Unknown);
+    world.sim(|mut sim| sim.inject(Fault::always(Op::Provision, lost)));
+    world.push(&[("api", &api)]);
+    world.passes(20).await;
+    assert_eq!(world.status("api").recorded.instances.len(), 6);
+    world.push(&[("api", &api), ("web", &group("web", 2, "a"))]);
+    world.passes(3).await;
+    for group in ["api", "web"] {
+        let holds = world.holds(group);
+        assert!(!holds.contains(&"ObservationEmptied"), "{group}");
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_to_be_handed_back_one_day_is_counted_until_then() {
+    let api = group_with("api", 3, "a", "  deletion: {policy: Orphan}\n");
+    let mut world = World::with_groups(&[("web", &group("web", 3, "a")), ("api", &api)]);
+    world.converge().await;
+    empty(&world);
+    world.passes(100).await;
+    for group in ["web", "api"] {
+        assert_eq!(world.holds(group), ["ObservationEmptied"]);
+    }
+    assert_eq!(world.calls(Op::Provision), 2);
 }
 
 #[tokio::test]

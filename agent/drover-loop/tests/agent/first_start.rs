@@ -41,6 +41,8 @@ pub(crate) enum Mood {
     Renumbering(u64),
     /// It lists every instance a second time, under another handle.
     Doubling,
+    /// It says of every instance that it is gone.
+    Mourning,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,9 @@ impl Forwarding for MoodyProvider {
             }
             Mood::Lying(lies) => (1..=lies).collect(),
             Mood::Straying(number) => vec![number],
-            Mood::Well | Mood::Shut | Mood::Renumbering(_) | Mood::Doubling => Vec::new(),
+            Mood::Well | Mood::Shut | Mood::Renumbering(_) | Mood::Doubling | Mood::Mourning => {
+                Vec::new()
+            }
         };
         let mut listing = self.inner.list(fleet).await?;
         if let Mood::Renumbering(more) = *self.moody.mood.lock().unwrap() {
@@ -93,6 +97,11 @@ impl Forwarding for MoodyProvider {
             for owner in owners.filter_map(|listed| listed.ownership.as_mut()) {
                 let number = more + owner.instance.number();
                 owner.instance = InstanceId::new(owner.group.clone(), number);
+            }
+        }
+        if *self.moody.mood.lock().unwrap() == Mood::Mourning {
+            for listed in &mut listing.instances {
+                listed.phase = ProviderPhase::Terminated;
             }
         }
         let lies = lies.into_iter().map(|number| lie(fleet, number));

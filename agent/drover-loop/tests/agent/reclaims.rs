@@ -76,7 +76,11 @@ async fn a_group_that_is_taken_back_as_a_whole_with_notices_is_made_anew() {
         assert_eq!(before.len(), SIZE as usize);
         world.clock.set(taken_at);
         take(&world, "web");
-        world.passes(100).await;
+        // Nor is anybody else held for what was announced.
+        world.push(&[("web", &busy("web")), ("db", &group("db", 1, "a"))]);
+        world.passes(1).await;
+        assert!(!world.holds("db").contains(&"ObservationEmptied"));
+        world.passes(99).await;
         if !restarts {
             assert_eq!(world.living("web").len(), 0, "there is no room yet");
         }

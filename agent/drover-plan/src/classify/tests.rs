@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use drover_model::{
-    BindingName, CheckOutcome, Completeness, DecisionPoint, Emptied, Enforcement, ExitReport,
-    GroupPhase, HealthOverride, HealthVerdict, Hold, InstanceClass, IntentKind, IntentState,
-    Outcome, PolicyName, ProviderPhase, Reason, SettlementOutcome, SourceSpan, Trust, Value,
-    Verdict,
+    BindingName, CheckOutcome, Completeness, DecisionPoint, Deleting, DeletionPolicy, Emptied,
+    Enforcement, ExitReport, GroupPhase, HealthOverride, HealthVerdict, Hold, InstanceClass,
+    IntentKind, IntentState, MembershipSpec, Outcome, PolicyName, ProviderPhase, QuorumSpec,
+    Reason, Revision, SettlementOutcome, SourceSpan, Trust, Value, Verdict,
 };
 
 use crate::health_signals;
@@ -278,6 +279,11 @@ fn what_other_groups_lost_at_the_same_time_counts_too() {
             "{own} and {elsewhere}: {trust:?}"
         );
         assert_eq!(trust == Trust::Full, !frozen);
+        // Who goes misses what it has there all the same.
+        fixture.recorded.phase = GroupPhase::Deleting;
+        let trust = fixture.classified().trust;
+        assert_eq!(trust == expected, frozen && own > 0, "{own}: {trust:?}");
+        fixture.recorded.phase = GroupPhase::Converged;
         // Of who wants none, or goes and has nothing left, nothing is missed.
         fixture.group.spec.size = 0;
         assert_eq!(fixture.classified().trust, Trust::Full);
@@ -285,7 +291,56 @@ fn what_other_groups_lost_at_the_same_time_counts_too() {
         fixture.recorded.instances.clear();
         fixture.recorded.phase = GroupPhase::Deleting;
         assert_eq!(fixture.classified().trust, Trust::Full);
+        fixture.recorded.phase = GroupPhase::Held;
+        fixture.recorded.deleting = Some(deleting());
+        assert_eq!(fixture.classified().trust, Trust::Full);
     }
+}
+
+fn deleting() -> Deleting {
+    Deleting {
+        revision: Revision::parse(&"b".repeat(40)).unwrap(),
+        since: at(-60),
+    }
+}
+
+#[test]
+fn nothing_is_missed_of_what_leaves_or_has_a_place_of_its_own() {
+    let vanished = || {
+        let mut fixture = Fixture::converged(5);
+        fixture.listing.instances.clear();
+        fixture.peers.emptied = Some(Emptied { elsewhere: 9 });
+        fixture
+    };
+    let frozen = Trust::Frozen(emptied(5, 9));
+    let mut handed_back = vanished();
+    handed_back.group.spec.deletion.policy = DeletionPolicy::Orphan;
+    assert_eq!(handed_back.classified().trust, frozen, "not yet");
+    handed_back.recorded.phase = GroupPhase::Deleting;
+    assert_eq!(handed_back.classified().trust, Trust::Full);
+
+    let mut quorum = vanished();
+    quorum.group.spec.quorum = Some(QuorumSpec {
+        members: Vec::new(),
+        membership: MembershipSpec::Static,
+        stabilize: Duration::ZERO,
+        allow_downtime: false,
+    });
+    assert_eq!(quorum.classified().trust, Trust::Full);
+
+    let mut ending = vanished();
+    for number in 1..=5 {
+        assert_ne!(ending.classified().trust, Trust::Full, "{number}");
+        ending.known(&format!("web-{number}"), "Terminating");
+    }
+    ending.peers.emptied = None;
+    assert_eq!(ending.classified().trust, Trust::Full);
+
+    // Nothing is wanted of it, and it would be forgotten.
+    let mut removed = vanished();
+    removed.group.spec.size = 0;
+    removed.recorded.deleting = Some(deleting());
+    assert_eq!(removed.classified().trust, frozen);
 }
 
 #[test]

@@ -36,8 +36,7 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
         expected.len(),
         expected.len().saturating_add(elsewhere as usize),
     );
-    let emptied =
-        alone >= EMPTIED_MIN || (together >= EMPTIED_MIN && shares_loss(input, &expected));
+    let emptied = together >= EMPTIED_MIN && shares_loss(input, &expected);
     if emptied && !lists_living(input) && !are_failed_launches(input, &expected) {
         return Trust::Frozen(Hold::ObservationEmptied {
             expected: alone as u32,

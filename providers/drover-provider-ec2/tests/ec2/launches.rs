@@ -631,6 +631,12 @@ async fn zones_choose_subnets() {
     provider.provision(&in_b).await.unwrap();
     let zones: Vec<String> = fake.world().living().map(|one| one.zone.clone()).collect();
     assert_eq!(zones, ["eu-central-1b", "eu-central-1b"]);
+    // EC2 itself would take a token once more that comes with another zone.
+    let mut in_c = in_b.clone();
+    in_c.zone = Some("eu-central-1c".to_owned());
+    let error = provider.provision(&in_c).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
+    assert_eq!(fake.world().living().count(), 2);
     let mut nowhere = request(3, 1, all());
     nowhere.zone = Some("eu-central-1z".to_owned());
     let error = provider.provision(&nowhere).await.unwrap_err();

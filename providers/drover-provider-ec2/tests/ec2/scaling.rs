@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, Digests, Epoch, ErrorClass, GroupUid, InPlace, InstanceId, Listed, ProviderName,
-    ProviderPhase, ProviderRef, Token, Value,
+    CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupUid, InPlace, InstanceId, Listed,
+    ProviderName, ProviderPhase, ProviderRef, Token, Value,
 };
 use drover_provider::conformance::{self, CheckResult, Outcome, Report, Subject};
 use drover_provider::{
@@ -662,6 +662,17 @@ async fn a_group_that_was_adopted_is_changed_without_a_refresh_and_handed_back()
     let sent = fake.world().groups["theirs"].templates_sent;
     assert_eq!(sent, 0, "it has the template");
 
+    // Who is not its owner neither changes it nor lets it go.
+    let owned = fake.world().groups["theirs"].clone();
+    own.token = "f".repeat(32).parse().unwrap();
+    let change = update(&own, &mine.provider_ref, &[("maxSize", Value::Int(3))]);
+    let error = provider.update(&change).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::NotFound, "{error}");
+    let other = FleetName::parse("another").unwrap();
+    let released = provider.release(&other, &mine.provider_ref).await;
+    assert_eq!(released.unwrap_err().class, ErrorClass::NotFound);
+    let still = fake.world().groups["theirs"].clone();
+    assert_eq!((still.tags, still.max), (owned.tags, 12));
     provider
         .release(&fleet(), &mine.provider_ref)
         .await

@@ -1,4 +1,6 @@
-use drover_model::{Digests, Epoch, FleetName, GroupName, InstanceId, Template, TemplateParts};
+use drover_model::{
+    Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, SeatId, Template, TemplateParts,
+};
 
 use super::*;
 
@@ -57,6 +59,65 @@ fn what_is_attached_to_which_slot_and_in_which_order_tells_calls_apart() {
     for (at, print) in prints.iter().enumerate() {
         assert_eq!(*print, fingerprint(&request(calls[at])));
         assert_eq!(prints.iter().filter(|other| *other == print).count(), 1);
+    }
+}
+
+fn seat() -> Seat {
+    Seat {
+        id: SeatId {
+            life: GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap(),
+            member: MemberId::parse("m1").unwrap(),
+        },
+        members: vec![MemberId::parse("m1").unwrap()],
+        bootstrap: false,
+        attachments: Vec::new(),
+    }
+}
+
+#[test]
+fn whatever_else_is_asked_for_tells_calls_apart() {
+    let with = |edit: fn(&mut ProvisionRequest)| {
+        let mut changed = request(&[&[]]);
+        edit(&mut changed);
+        changed
+    };
+    let seated = |edit: fn(&mut Seat)| {
+        let (mut changed, mut seat) = (request(&[&[]]), seat());
+        edit(&mut seat);
+        changed.slots[0].seat = Some(Box::new(seat));
+        changed
+    };
+    let entry = || BTreeMap::from([("a".to_owned(), "x".to_owned())]);
+    let with_entry = |edit: fn(&mut Slot, BTreeMap<String, String>)| {
+        let mut changed = request(&[&[]]);
+        edit(&mut changed.slots[0], entry());
+        changed
+    };
+    let calls = [
+        request(&[&[]]),
+        with(|call| call.fleet = FleetName::parse("test").unwrap()),
+        with(|call| call.group = GroupName::parse("api").unwrap()),
+        with(|call| call.epoch = Epoch(2)),
+        with(|call| call.digests = Digests::of_unknown_template()),
+        with(|call| call.zone = Some("a".to_owned())),
+        with(|call| call.zone = Some("b".to_owned())),
+        with(|call| call.properties = Value::from("large")),
+        with(|call| call.slots[0].instance = InstanceId::new(call.group.clone(), 2)),
+        with(|call| call.slots[0].init = vec!["apt update".to_owned()]),
+        with_entry(|slot, entry| slot.env = entry),
+        with_entry(|slot, entry| slot.tags = entry),
+        seated(|_| {}),
+        seated(|seat| seat.id.life = GroupUid::parse("bbbbbbbbbbbbbbbb").unwrap()),
+        seated(|seat| seat.id.member = MemberId::parse("m2").unwrap()),
+        seated(|seat| seat.members.clear()),
+        seated(|seat| seat.bootstrap = true),
+        seated(|seat| seat.attachments = vec![AttachmentName::parse("data").unwrap()]),
+    ];
+    let prints: Vec<String> = calls.iter().map(fingerprint).collect();
+    for (at, print) in prints.iter().enumerate() {
+        let same = prints.iter().filter(|other| *other == print);
+        assert_eq!(same.count(), 1, "{at}");
+        assert!(is_repeated(&calls[at], print), "{at}");
     }
 }
 

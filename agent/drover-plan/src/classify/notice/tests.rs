@@ -73,6 +73,12 @@ fn what_is_gone_long_before_its_time_is_not_explained_even_when_that_comes() {
         fixture.later(seconds);
         assert_eq!(unexplained(&fixture), Some(5), "at {seconds}");
     }
+    // Nor what is said to be gone so early.
+    let mut fixture = announced(5, 1..=5, 3600);
+    for number in 1..=5 {
+        fixture.list(&format!("web-{number}"), ProviderPhase::Terminated);
+    }
+    assert_eq!(unexplained(&fixture), Some(5));
     let mut fixture = announced(5, 1..=5, 3600);
     fixture.later(3480);
     fixture.listing.instances.clear();

@@ -330,6 +330,15 @@ fn what_is_a_member_already_or_has_ended_is_not_adopted_again() {
     fixture.surveyed = Some(surveyed(vec![ended, known]));
     assert_eq!(fixture.planned().0.steps, []);
     assert_eq!(codes(&fixture), Vec::<&str>::new());
+    // Nor is what the listing lacks for a moment.
+    fixture.unlist("web-1");
+    assert_eq!(adopted(&fixture.planned().0), Vec::<&AdoptStep>::new());
+    // What is listed without an owner is nobody's.
+    let mut listed = adopting(1, &["i-1"]);
+    listed.list("web-1", ProviderPhase::Running);
+    listed.listing.instances[0].provider_ref = ProviderRef::parse("i-1").unwrap();
+    listed.listing.instances[0].ownership = None;
+    assert_eq!(adopted(&listed.planned().0).len(), 1);
 }
 
 #[test]
@@ -451,6 +460,23 @@ fn an_adoption_is_followed_up_until_the_listing_shows_it() {
     edit(&mut fixture, Vec::clear);
     assert_eq!(fixture.planned().0.steps, []);
     assert_eq!(codes(&fixture), ["Adopting"]);
+    // Neither where the record lacks it, nor where nobody asked, or only a part was listed, since then.
+    let mut unrecorded = finished_and_short();
+    let mut other = adopting(1, &["i-1"]);
+    other.recorded.next_number = 9;
+    unrecorded.recorded.next_number = 10;
+    unrecorded.intent(-60, begun(&other), acked(at(-60)));
+    assert_eq!(unrecorded.planned().0.steps, []);
+    fixture.intents[0].state = acked(at(-600));
+    assert_eq!(fixture.classified().settled.len(), 1);
+    let survey = fixture.surveyed.take();
+    assert_eq!(fixture.classified().settled.len(), 0);
+    fixture.surveyed = survey;
+    let why = "the second page failed".to_owned();
+    fixture.listing.completeness = Completeness::Partial { why };
+    assert_eq!(fixture.classified().settled.len(), 0);
+    fixture.listing.completeness = Completeness::Complete;
+    fixture.intents[0].state = acked(at(-90));
     // Listed: it is over.
     fixture.list("web-1", ProviderPhase::Running);
     fixture.listing.instances[0].provider_ref = ProviderRef::parse("i-1").unwrap();

@@ -64,6 +64,23 @@ fn a_refusal_for_good_or_for_the_credentials_is_asked_again_after_minutes() {
 }
 
 #[test]
+fn an_end_that_may_have_taken_effect_is_asked_for_again_though_nobody_wants_it_any_more() {
+    let accepted = IntentState::Acked {
+        made: BTreeMap::default(),
+        at: at(-600),
+    };
+    for state in [IntentState::Sent, accepted] {
+        let mut fixture = Fixture::converged(3);
+        fixture.destroy("web-3", Reason::ScaleIn, state);
+        assert!(
+            verbs(&fixture).contains(&"destroy"),
+            "{:?}",
+            verbs(&fixture)
+        );
+    }
+}
+
+#[test]
 fn it_is_one_hold_until_the_end_is_accepted_or_wanted_no_more() {
     let mut fixture = shrinking(ErrorClass::InvalidSpec);
     fixture.group.spec.size = 1;

@@ -77,6 +77,12 @@ fn an_empty_answer_makes_nothing_beside_what_another_owner_has() {
     }
     let told = lint_of_creates(&fixture, 3);
     assert_snapshot!(told, @"create would be done before everything is adopted");
+    // A person who wants none says that they are gone.
+    let mut none = adopting(0, &[]);
+    none.recorded = fixture.recorded.clone();
+    none.group.spec.limits.destroy_max = Some(drover_model::Amount::Percent(100));
+    pass(&mut none, 7201, &[]);
+    assert!(none.recorded.strangers.is_empty());
     // Shown without an owner, they are free.
     assert_eq!(
         pass(&mut fixture, 7201, &["i-1", "i-2", "i-3"]),
@@ -241,6 +247,11 @@ fn what_a_create_may_have_made_is_not_adopted_before_its_answer() {
         plan.next.next_number = 99;
     });
     assert_snapshot!(error.unwrap_err(), @"i-3 would be adopted while it may be what a create has made");
+    // While something is missing, not even what was decided before is made.
+    let mut lacks = fixture_of(&fixture);
+    lacks.surveyed = fixture.surveyed.clone();
+    lacks.recorded.strangers = adopting(1, &["i-9"]).planned().0.next.strangers;
+    assert_eq!(lacks.planned().0.steps, []);
     // The answer names it: it is the group's own, whatever tags it shows by now.
     let made = BTreeMap::from([(id("web-3"), handle("i-3"))]);
     fixture.intents[0].state = IntentState::Acked { made, at: at(-1) };
@@ -349,5 +360,9 @@ fn an_owner_that_is_silent_for_a_moment_still_counts_where_it_was_seen() {
         assert_eq!(recorded.claimed_by.as_deref(), Some("who was there"));
     }
     edit(&mut fixture, |strangers| strangers[0].unheard = None);
+    assert_eq!(codes(&fixture), ["Adopting"]);
+    // Shown without one since then, it is free.
+    fixture.recorded = fixture.planned().0.next;
+    unheard(&mut fixture);
     assert_eq!(codes(&fixture), ["Adopting"]);
 }

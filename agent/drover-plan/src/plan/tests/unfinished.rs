@@ -6,7 +6,7 @@ use drover_model::{
 };
 
 use super::{creates, holds};
-use crate::testing::{Fixture, at, id};
+use crate::testing::{Fixture, at, id, provider_ref};
 
 fn verbs(plan: &Plan) -> Vec<&'static str> {
     plan.steps.iter().map(|step| step.action.verb()).collect()
@@ -72,6 +72,20 @@ fn what_is_ended_is_not_asked_for_again() {
     assert!(settles(&SettlementOutcome::Observed), "{:?}", plan.steps);
 }
 
+#[test]
+fn a_call_of_which_one_instance_has_ended_is_not_repeated() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.size = 5;
+    fixture.create(&["web-4", "web-5"], -5, IntentState::Sent);
+    fixture.list("web-4", ProviderPhase::Pending);
+    fixture.list("web-5", ProviderPhase::Pending);
+    assert_eq!(verbs(&fixture.planned().0), ["resend"]);
+    fixture.list("web-5", ProviderPhase::Terminated);
+    let (plan, _) = fixture.planned();
+    assert!(!verbs(&plan).contains(&"resend"), "{:?}", plan.steps);
+    assert!(verbs(&plan).contains(&"settle"), "{:?}", plan.steps);
+}
+
 /// A group of four of which the call for the last one has no answer and made nothing that is listed; so many calls were made,
 /// the last one at `last`.
 fn unlisted(calls: u32, last: i64, refused_since: Option<i64>) -> Fixture {
@@ -135,6 +149,24 @@ fn a_call_whose_repeats_are_refused_is_closed_once_a_listing_shows_that_it_made_
     partial.listing.completeness = Completeness::Partial { why };
     assert_eq!(closes(&partial).0, None);
     assert_eq!(closes(&unlisted(3, 0, None)).0, None);
+    // With the answer it was made, however late it is listed, and nothing is known against it any more.
+    let mut answered = unlisted(3, 0, Some(-600));
+    let made = [(id("web-4"), provider_ref("web-4"))].into();
+    answered.intents[0].state = IntentState::Acked { made, at: at(-1) };
+    assert_eq!(closes(&answered), (None, 0));
+    let memory = &answered.classified().memory[&id("web-4")];
+    assert_eq!(memory.unanswered, None);
+    // Refused, or not: what is listed and may lack something is not finished.
+    let mut pending = unlisted(3, 0, Some(-600));
+    pending.list("web-4", ProviderPhase::Pending);
+    assert_eq!(closes(&pending).0, None);
+    // One of two is there: the call has made it, and no more.
+    let mut half = unlisted(3, 0, Some(-600));
+    half.intents.clear();
+    half.group.spec.size = 5;
+    half.create(&["web-4", "web-5"], -100, IntentState::Sent);
+    half.list("web-5", ProviderPhase::Running);
+    assert_eq!(closes(&half), (Some(SettlementOutcome::Observed), 1));
     // What is there was made.
     let mut there = unlisted(3, 0, Some(-600));
     there.list("web-4", ProviderPhase::Running);
@@ -171,6 +203,10 @@ fn a_refused_repeat_is_no_failed_launch() {
     };
     let (plan, _) = fixture.planned();
     assert_eq!(verbs(&plan), ["settle"]);
+    let Action::Settle(settled) = &plan.steps[0].action else {
+        panic!("{:?}", plan.steps);
+    };
+    assert_eq!(settled.outcome, SettlementOutcome::Observed);
     assert_eq!(plan.next.backoff, None);
     fixture.unlist("web-4");
     let (plan, _) = fixture.planned();
