@@ -132,8 +132,8 @@ fn fail_refresh(fake: &Fake, count: usize, reached: u32) {
         let group = world.groups.values_mut().next().unwrap();
         if group.refreshes.len() == count {
             let refresh = group.refreshes.last_mut().unwrap();
-            refresh.status = "Failed".to_owned();
-            refresh.reason = "Warmup timed out".to_owned();
+            "Failed".clone_into(&mut refresh.status);
+            "Warmup timed out".clone_into(&mut refresh.reason);
             let living = |machine: &&mut crate::fake::Machine| machine.ended.is_none();
             let machine = world.machines.values_mut().find(living).unwrap();
             machine.image = format!("ami-lt-1-{reached}");
