@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    Completeness, ErrorClass, Group, GroupName, Hold, ProviderRef, RecordedGroup, Survey, Surveyed,
-    Timestamp, Value,
+    Completeness, ErrorClass, FleetName, Group, GroupName, Hold, ProviderRef, RecordedGroup,
+    Survey, Surveyed, Timestamp, Value,
 };
 use drover_plan::{ProviderFacts, has_adopted};
 use drover_provider::ProviderError;
@@ -204,6 +204,7 @@ pub(crate) enum Wait {
 /// A group that adopts, as far as it matters for what is done without an answer.
 pub(crate) struct Asker<'a> {
     pub(crate) name: &'a GroupName,
+    pub(crate) fleet: &'a FleetName,
     /// The order of its last step.
     pub(crate) acted: u64,
     pub(crate) recorded: &'a RecordedGroup,
@@ -271,7 +272,7 @@ impl Surveyors {
     ) -> Result<Surveyed, Wait> {
         match self.found.get(question) {
             Some(Found::Answered(tick, survey)) if *tick > group.acted => Ok(Surveyed::Known {
-                survey: (**survey).clone(),
+                survey: survey.told_to(group.fleet, group.name, &group.recorded.strangers),
                 contested: self.contested(group.name, &question.0, survey),
             }),
             Some(Found::Answered(..) | Found::Waiting) | None => Err(Wait::Stale),

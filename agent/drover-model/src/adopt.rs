@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Completeness, Digests, GroupName, Hold, InstanceId, MemberId, ProviderPhase, ProviderRef,
-    SeatId, Timestamp, Token,
+    Completeness, Digests, FleetName, GroupName, Hold, InstanceId, MemberId, ProviderPhase,
+    ProviderRef, SeatId, Timestamp, Token,
 };
 
 /// `adopt`: which instances that carry nobody's ownership tags a group takes over, and as what.
@@ -47,6 +47,61 @@ pub struct Survey {
     pub as_of: Timestamp,
     /// The instances, in any order.
     pub strangers: Vec<Stranger>,
+    /// What has the tags that were asked for and ownership tags, as far as the provider tells of it: what was there to be
+    /// adopted, and is among it, has been taken, and is not gone.
+    pub owned: Vec<Owned>,
+}
+
+/// An instance that has the tags that a survey asks for, and an owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// The instance, as if it were nobody's.
+    pub stranger: Stranger,
+    /// The fleet that has it.
+    pub fleet: FleetName,
+    /// The group of that fleet.
+    pub group: GroupName,
+}
+
+impl Survey {
+    /// Returns the survey as a group is told it: what the group was about to adopt, and others have taken meanwhile, is
+    /// there and has an owner. Nothing is left of `owned`.
+    #[must_use]
+    pub fn told_to(
+        &self,
+        fleet: &FleetName,
+        group: &GroupName,
+        before: &BTreeMap<ProviderRef, RecordedStranger>,
+    ) -> Self {
+        let mut told = Self {
+            completeness: self.completeness.clone(),
+            as_of: self.as_of,
+            strangers: self.strangers.clone(),
+            owned: Vec::new(),
+        };
+        for owned in &self.owned {
+            let handle = &owned.stranger.provider_ref;
+            let is_theirs = (&owned.fleet, &owned.group) != (fleet, group);
+            let is_told = told.strangers.iter().any(|one| one.provider_ref == *handle);
+            if is_theirs && before.contains_key(handle) && !is_told {
+                let mut stranger = owned.stranger.clone();
+                let theirs = (owned.fleet != *fleet).then_some(&owned.fleet);
+                let owner = taken_by(&owned.group, theirs);
+                stranger.claimed_by = stranger.claimed_by.or(Some(owner));
+                told.strangers.push(stranger);
+            }
+        }
+        told
+    }
+}
+
+/// Returns who has what a group was about to adopt, in words for people. `fleet`: another one, if it is another's.
+pub fn taken_by(group: &GroupName, fleet: Option<&FleetName>) -> String {
+    let fleet = fleet.map(|fleet| format!(" of the fleet {fleet}"));
+    let fleet = fleet.unwrap_or_default();
+    format!(
+        "the group {group}{fleet}, which has taken it; leave it out of this group's adopt.selector, or let it go there"
+    )
 }
 
 /// An instance that nobody's agent made.

@@ -145,10 +145,12 @@ impl Provider for AsgProvider {
 
     async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
         let as_of = self.clock.now();
+        let (strangers, owned) = self.strangers(tags, as_of).await?;
         Ok(Survey {
             completeness: Completeness::Complete,
             as_of,
-            strangers: self.strangers(tags, as_of).await?,
+            strangers,
+            owned,
         })
     }
 

@@ -163,6 +163,7 @@ pub async fn describe(
     let read = |instance: &Instance| Some((Seen::of(instance)?, found(instance)?));
     let found = account.strangers(&tags, read, |(seen, _)| seen).await?;
     let mut instances: Vec<Found> = found
+        .free
         .into_iter()
         .map(|((_, found), claimed_by)| Found {
             claimed_by,

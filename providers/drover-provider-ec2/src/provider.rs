@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use aws_sdk_ec2::types::{InstanceStateName, Tag};
 use data_encoding::BASE64;
 use drover_model::{
-    CheckOutcome, Completeness, ErrorClass, FleetName, InPlace, Listing, MemberId, ProviderName,
-    ProviderRef, Stranger, Survey, Value, counted,
+    CheckOutcome, Completeness, ErrorClass, FleetName, InPlace, Listing, MemberId, Owned,
+    ProviderName, ProviderRef, Stranger, Survey, Value, counted,
 };
 use drover_provider::{
     AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Prepared, Provider,
@@ -494,10 +494,19 @@ impl Provider for Ec2Provider {
                 unheard: None,
             })
         };
+        let owned = |seen: Seen| {
+            let owner = seen.owner()?.ownership;
+            Some(Owned {
+                stranger: stranger((seen, None))?,
+                fleet: owner.fleet,
+                group: owner.group,
+            })
+        };
         Ok(Survey {
             completeness: Completeness::Complete,
             as_of,
-            strangers: found.into_iter().filter_map(stranger).collect(),
+            owned: found.owned.into_iter().filter_map(owned).collect(),
+            strangers: found.free.into_iter().filter_map(stranger).collect(),
         })
     }
 

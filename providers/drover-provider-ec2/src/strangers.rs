@@ -70,9 +70,18 @@ fn filters(asked: &BTreeMap<String, String>) -> Vec<Filter> {
     filters
 }
 
+/// The instances that have the tags that were asked for.
+#[derive(Debug)]
+pub(crate) struct Found<T> {
+    /// Those without an owner, each with who else still acts on it.
+    pub(crate) free: Vec<(T, Option<String>)>,
+    /// Those that carry anything of an owner's.
+    pub(crate) owned: Vec<T>,
+}
+
 impl Region {
-    /// Returns the instances that have all of these tags and no owner, as `read` makes of them, each with who else
-    /// still acts on it. `seen_of`: what is known of one for that.
+    /// Returns the instances that have all of these tags, as `read` makes of them. `seen_of`: what is known of one for
+    /// that.
     ///
     /// # Errors
     ///
@@ -83,7 +92,7 @@ impl Region {
         asked: &BTreeMap<String, String>,
         read: fn(&Instance) -> Option<T>,
         seen_of: fn(&T) -> &Seen,
-    ) -> Result<Vec<(T, Option<String>)>, ProviderError> {
+    ) -> Result<Found<T>, ProviderError> {
         if asked.is_empty() {
             return Err(invalid("which instances? no tags are named"));
         }
@@ -94,15 +103,20 @@ impl Region {
         found.retain(|one| {
             let seen = seen_of(one);
             let mut asked = asked.iter();
-            asked.all(|(key, value)| seen.tag(key) == Some(value)) && !is_owned(seen)
+            asked.all(|(key, value)| seen.tag(key) == Some(value))
         });
-        let seen: Vec<&Seen> = found.iter().map(seen_of).collect();
+        let (owned, free): (Vec<T>, Vec<T>) =
+            found.into_iter().partition(|one| is_owned(seen_of(one)));
+        let seen: Vec<&Seen> = free.iter().map(seen_of).collect();
         let mut claims = self.claims(&seen).await?;
-        let with_claims = found.into_iter().map(|one| {
+        let with_claims = free.into_iter().map(|one| {
             let claim = claims.remove(&seen_of(&one).id);
             (one, claim)
         });
-        Ok(with_claims.collect())
+        Ok(Found {
+            free: with_claims.collect(),
+            owned,
+        })
     }
 
     /// Returns who else still acts on these instances, in words for people, by their ids. Nobody acts on what is

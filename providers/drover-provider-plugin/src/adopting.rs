@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use drover_model::{Completeness, Ownership, Stranger, Survey, Timestamp};
+use drover_model::{Completeness, Owned, Ownership, Stranger, Survey, Timestamp};
 use drover_provider::{AdoptRequest, ProviderError};
 use tokio::sync::Mutex;
 
@@ -82,12 +82,6 @@ impl Sightings {
         }
         first
     }
-
-    /// Returns whether a survey told of it before.
-    fn has(&self, id: &str) -> bool {
-        let sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sighted.contains_key(id)
-    }
 }
 
 impl Inner {
@@ -145,7 +139,14 @@ impl Inner {
         let mut ids = BTreeSet::new();
         let mut completeness = Completeness::Complete;
         let mut strangers = Vec::new();
-        for description in found.iter().filter(|one| self.is_told(one, &watched)) {
+        let (free, owned): (Vec<&Description>, Vec<&Description>) = found
+            .iter()
+            .partition(|one| self.is_stranger(one, &watched));
+        let owned: Vec<Owned> = owned
+            .into_iter()
+            .filter_map(|one| self.owned(one, &watched))
+            .collect();
+        for description in free {
             if !ids.insert(&description.id) {
                 completeness = Completeness::Partial {
                     why: format!(
@@ -173,6 +174,7 @@ impl Inner {
             completeness,
             as_of,
             strangers,
+            owned,
         })
     }
 
@@ -191,13 +193,21 @@ impl Inner {
         ))
     }
 
-    /// Returns whether a survey tells of an instance: of one without an owner, of one of this fleet's on which its former
-    /// owner acts again, and of one that another fleet has taken since a survey told of it: it is not gone.
-    fn is_told(&self, found: &Description, watched: &Watched) -> bool {
+    /// Returns whether an instance counts as a stranger: one without an owner, and one of this fleet's on which its former
+    /// owner acts again.
+    fn is_stranger(&self, found: &Description, watched: &Watched) -> bool {
         self.owner_of(found).is_none_or(|owner| {
-            let is_ours = self.fleet.as_ref() == Some(&owner.fleet);
-            let may_be_told = is_ours || self.sightings.has(&found.id);
-            may_be_told && self.claimed_by(found, watched).is_some()
+            self.fleet.as_ref() == Some(&owner.fleet) && self.claimed_by(found, watched).is_some()
+        })
+    }
+
+    /// Returns what is told of an instance that has an owner. None: nothing that can be read.
+    fn owned(&self, found: &Description, watched: &Watched) -> Option<Owned> {
+        let owner = self.owner_of(found)?;
+        Some(Owned {
+            stranger: self.stranger(found, watched).ok()?,
+            fleet: owner.fleet,
+            group: owner.group,
         })
     }
 

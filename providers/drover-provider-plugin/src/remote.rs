@@ -484,6 +484,7 @@ impl Provider for RemoteProvider {
             completeness: Completeness::Complete,
             as_of: self.clock.now(),
             strangers: Vec::new(),
+            owned: Vec::new(),
         };
         let params = |from| SurveyParams { tags, from };
         let add = |mut page: SurveyResult| {
@@ -492,8 +493,9 @@ impl Provider for RemoteProvider {
         };
         let method = "Provider.Survey";
         self.pages(method, params, add).await?;
-        let strangers = survey.strangers.iter();
-        if let Some(why) = self.repeated(method, strangers.map(|one| &one.provider_ref)) {
+        let owned = survey.owned.iter().map(|one| &one.stranger);
+        let told = survey.strangers.iter().chain(owned);
+        if let Some(why) = self.repeated(method, told.map(|one| &one.provider_ref)) {
             survey.completeness = Completeness::Partial { why };
         }
         Ok(survey)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Completeness, ErrorClass, FleetName, Ownership, ProviderRef, Stranger, Survey, Timestamp,
-    counted,
+    Completeness, ErrorClass, FleetName, Owned, Ownership, ProviderRef, Stranger, Survey,
+    Timestamp, counted,
 };
 use drover_provider::{AdoptRequest, ProviderError};
 
@@ -68,12 +68,16 @@ impl SimWorld {
         tags: &BTreeMap<String, String>,
         faults: &[FaultKind],
     ) -> Survey {
-        let mut strangers: Vec<Stranger> = self
-            .instances
-            .values()
-            .filter_map(|instance| stranger(instance, now))
-            .filter(|stranger| stranger.has_tags(tags))
-            .collect();
+        let has_tags = |instance: &&SimInstance| {
+            let stranger = stranger(instance, now);
+            stranger.is_some_and(|stranger| stranger.has_tags(tags))
+        };
+        let found = self.instances.values().map(|one| &**one).filter(has_tags);
+        let (owned, free): (Vec<_>, Vec<_>) = found.partition(|instance| is_owned(instance));
+        let free = free.into_iter();
+        let mut strangers: Vec<Stranger> = free.filter_map(|one| stranger(one, now)).collect();
+        let owned = owned.into_iter().filter_map(|one| owned_one(one, now));
+        let owned = owned.collect();
         let mut completeness = Completeness::Complete;
         for fault in faults {
             if let FaultKind::Truncated { keep, declared } = fault {
@@ -89,6 +93,7 @@ impl SimWorld {
             completeness,
             as_of: asked_at,
             strangers,
+            owned,
         }
     }
 
@@ -131,9 +136,24 @@ impl SimWorld {
     }
 }
 
-/// Returns what a survey says of an instance. None: it is somebody's agent's, or shows nowhere yet.
+/// Returns whether an instance carries anything of an owner's, whole or not.
+fn is_owned(instance: &SimInstance) -> bool {
+    instance.fleet.is_some() || instance.ownership.is_some()
+}
+
+/// Returns what a survey says of an instance that has an owner. None: nobody can read who that is.
+fn owned_one(instance: &SimInstance, now: Timestamp) -> Option<Owned> {
+    let owner = instance.ownership.as_ref()?;
+    Some(Owned {
+        stranger: stranger(instance, now)?,
+        fleet: owner.fleet.clone(),
+        group: owner.group.clone(),
+    })
+}
+
+/// Returns what a survey says of an instance, whoever has it. None: it shows nowhere yet.
 fn stranger(instance: &SimInstance, now: Timestamp) -> Option<Stranger> {
-    if instance.fleet.is_some() || instance.ownership.is_some() || now < instance.listed_from {
+    if now < instance.listed_from {
         return None;
     }
     let mut tags = instance

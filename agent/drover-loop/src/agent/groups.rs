@@ -199,7 +199,7 @@ impl Agent {
             scope,
             listing,
             answers,
-        } = match seen(entry, name, observation, now) {
+        } = match seen(entry, (&self.settings.fleet, name), observation, now) {
             Ok(seen) => seen,
             Err(unseen) => {
                 note_unseen(entry, unseen, fences, now, record_failures);

@@ -34,6 +34,7 @@ fn is_contested(one: &ProviderFacts, other: &ProviderFacts) -> bool {
     let survey = Survey {
         completeness: Completeness::Complete,
         as_of: Timestamp::UNIX_EPOCH,
+        owned: Vec::new(),
         strangers: vec![Stranger {
             provider_ref: handle.clone(),
             phase: ProviderPhase::Running,

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{ErrorClass, ProviderRef, Survey};
+use drover_model::{
+    Digests, Epoch, ErrorClass, FleetName, GroupName, InstanceId, ProviderRef, Survey, Token,
+};
 use drover_provider::{
-    Clock as _, Forwarding, Manifest, OptionalMethod, Provider, ProviderError, Refusing,
+    AdoptRequest, Clock as _, Forwarding, Manifest, OptionalMethod, Provider, ProviderError,
+    Refusing,
 };
 use drover_provider_sim::{Fault, FaultKind, Op};
 
@@ -119,6 +123,50 @@ async fn two_groups_that_ask_for_one_instance_take_none() {
     world.converge().await;
     assert_eq!(world.living("web").len(), 1);
     assert_eq!(created(&world), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn what_another_fleet_takes_meanwhile_is_not_made_anew() {
+    let mut world = watching(3, 3).await;
+    let handle = world
+        .status("web")
+        .recorded
+        .strangers
+        .keys()
+        .next()
+        .cloned();
+    let theirs = AdoptRequest {
+        fleet: FleetName::parse("theirs").unwrap(),
+        group: GroupName::parse("db").unwrap(),
+        epoch: Epoch(1),
+        provider_ref: handle.unwrap(),
+        instance: InstanceId::parse("db-1").unwrap(),
+        token: Token::parse(&"a".repeat(32)).unwrap(),
+        digests: Digests::of_unknown_template(),
+        seat: None,
+    };
+    let now = world.clock.now();
+    world.sim(|mut sim| sim.adopt(now, &theirs).result.unwrap());
+    world.push(&[("web", &web(3, ADOPT))]);
+    // Longer than what is missing is waited for.
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_mins(2));
+        world.passes(3).await;
+        assert_eq!(world.holds("web"), ["OwnerStillActs"]);
+    }
+    assert_eq!(created(&world), (1, 0, 0));
+    let said = world.report("web").holds[0].hold.to_string();
+    assert!(
+        said.contains("the group db of the fleet theirs, which has taken it"),
+        "{said}"
+    );
+    // Whoever leaves it out has the rest.
+    world.push(&[(
+        "web",
+        &web(2, ADOPT).replace("owner: infra", "owner: other"),
+    )]);
+    world.passes(3).await;
+    assert_eq!(created(&world), (1, 0, 0));
 }
 
 #[tokio::test]

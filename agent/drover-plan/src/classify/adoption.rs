@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_model::{
     AdoptStep, Adoption, Completeness, Hold, Intent, IntentKind, IntentState, Listed,
     ProviderPhase, ProviderRef, RecordedStranger, SettlementOutcome, Stranger, Survey, Surveyed,
-    Timestamp,
+    Timestamp, taken_by,
 };
 
 use super::absent::ABSENCE_MIN;
@@ -31,7 +31,8 @@ pub(super) fn adoption(input: &ClassifyInput<'_>) -> Option<Adoption> {
     }
     let living = survey.strangers.iter();
     let living = living.filter(|stranger| lives(&stranger.phase));
-    let living = living.map(|stranger| with_former_owner(input, stranger));
+    let living =
+        living.filter_map(|stranger| with_owner(input, with_former_owner(input, stranger)));
     let (ours, mut strangers): (Vec<Stranger>, Vec<Stranger>) =
         living.partition(|stranger| is_ours(input, stranger));
     let claimed = ours.into_iter().filter(|one| one.claimed_by.is_some());
@@ -125,6 +126,26 @@ fn with_former_owner(input: &ClassifyInput<'_>, stranger: &Stranger) -> Stranger
     stranger
 }
 
+/// Returns a stranger with the owner that a listing shows: surveys may be behind with tags. None: it is another group's, and
+/// was none of what this group was about to adopt.
+fn with_owner(input: &ClassifyInput<'_>, mut stranger: Stranger) -> Option<Stranger> {
+    let mut listed = input.listing.instances.iter();
+    let group = listed.find_map(|listed| {
+        let owner = listed.ownership.as_ref()?;
+        let is_it = listed.provider_ref == stranger.provider_ref;
+        (is_it && owner.group != *input.group).then_some(&owner.group)
+    });
+    let Some(group) = group else {
+        return Some(stranger);
+    };
+    let was_ours_to_take = input
+        .recorded
+        .strangers
+        .contains_key(&stranger.provider_ref);
+    stranger.claimed_by = stranger.claimed_by.or_else(|| Some(taken_by(group, None)));
+    was_ours_to_take.then_some(stranger)
+}
+
 /// Returns whether there is something to take over. What has ended, or is about to, is its former owner's to clear
 /// away.
 fn lives(phase: &ProviderPhase) -> bool {
@@ -139,9 +160,13 @@ fn is_ours(input: &ClassifyInput<'_>, stranger: &Stranger) -> bool {
     owns(input, &stranger.provider_ref)
 }
 
-/// Returns whether the instance is listed with its owner, recorded as the group's, or what one of its calls has made.
+/// Returns whether the instance is listed as the group's, recorded as the group's, or what one of its calls has made.
 fn owns(input: &ClassifyInput<'_>, handle: &ProviderRef) -> bool {
-    let owned = |listed: &Listed| listed.ownership.is_some() && listed.provider_ref == *handle;
+    let owned = |listed: &Listed| {
+        let owner = listed.ownership.as_ref();
+        let is_ours = owner.is_some_and(|owner| owner.group == *input.group);
+        is_ours && listed.provider_ref == *handle
+    };
     let mut recorded = input.recorded.instances.values();
     let made = |intent: &Intent| match (&intent.kind, &intent.state) {
         (IntentKind::Create { .. }, IntentState::Acked { made, .. }) => {

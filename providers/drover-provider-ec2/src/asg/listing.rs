@@ -9,8 +9,8 @@ use aws_sdk_autoscaling::types::{
     LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
 };
 use drover_model::{
-    CheckOutcome, Digests, FleetName, Listed, Ownership, ProviderName, ProviderPhase, ProviderRef,
-    Stranger, Timestamp,
+    CheckOutcome, Digests, FleetName, Listed, Owned, Ownership, ProviderName, ProviderPhase,
+    ProviderRef, Stranger, Timestamp,
 };
 use drover_provider::ProviderError;
 
@@ -323,18 +323,30 @@ impl AsgProvider {
         self.tagged(&asked.into()).await
     }
 
-    /// Returns the groups of others that have these tags.
+    /// Returns the groups that have these tags: those of others, and those that have an owner.
     pub(super) async fn strangers(
         &self,
         asked: &BTreeMap<String, String>,
         now: Timestamp,
-    ) -> Result<Vec<Stranger>, ProviderError> {
+    ) -> Result<(Vec<Stranger>, Vec<Owned>), ProviderError> {
         if asked.is_empty() {
             return Err(invalid("which groups? no tags are named"));
         }
         let found = self.tagged(asked).await?.into_iter();
-        let found = found.filter(|group| !group.is_owned() && !group.is_ending());
-        Ok(found.filter_map(|group| group.stranger(now)).collect())
+        let found = found.filter(|group| !group.is_ending());
+        let (owned, free): (Vec<Group>, Vec<Group>) = found.partition(Group::is_owned);
+        let free = free.into_iter().filter_map(|group| group.stranger(now));
+        let owned = owned.into_iter().filter_map(|group| {
+            let owner = group.ownership()?;
+            let mut stranger = group.stranger(now)?;
+            stranger.claimed_by = None;
+            Some(Owned {
+                stranger,
+                fleet: owner.fleet,
+                group: owner.group,
+            })
+        });
+        Ok((free.collect(), owned.collect()))
     }
 
     /// Returns a group as it is now.

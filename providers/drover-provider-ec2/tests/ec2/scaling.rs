@@ -632,7 +632,10 @@ async fn a_group_that_others_made_is_found_and_adopted_unless_it_is_claimed() {
     assert!(error.message.contains("owner already"), "{error}");
     let one = listed(&*provider, &mine.provider_ref).await;
     assert_eq!(one.ownership.unwrap().token, mine.token);
-    assert_eq!(provider.survey(&by_app()).await.unwrap().strangers.len(), 1);
+    let survey = provider.survey(&by_app()).await.unwrap();
+    assert_eq!((survey.strangers.len(), survey.owned.len()), (1, 1));
+    assert_eq!(survey.owned[0].stranger.provider_ref, mine.provider_ref);
+    assert_eq!(survey.owned[0].group, mine.group);
     let nothing = provider.survey(&BTreeMap::new()).await.unwrap_err();
     assert_eq!(nothing.class, ErrorClass::InvalidSpec);
 }

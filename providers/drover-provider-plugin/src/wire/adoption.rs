@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Completeness, Epoch, FleetName, GroupName, InstanceId, ProviderRef, Stranger, Survey,
+    Completeness, Epoch, FleetName, GroupName, InstanceId, Owned, ProviderRef, Stranger, Survey,
     Timestamp, Token,
 };
 use drover_provider::AdoptRequest;
@@ -21,6 +21,13 @@ pub(crate) struct SurveyResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
     pub(crate) strangers: Vec<StrangerDto>,
+    /// What has the tags and an owner.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) owned: Vec<OwnedDto>,
     /// Where the next page begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
@@ -46,6 +53,20 @@ pub(crate) struct StrangerDto {
     pub(crate) claimed_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) exit: Option<ExitDto>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OwnedDto {
+    #[serde(flatten)]
+    pub(crate) stranger: StrangerDto,
+    pub(crate) owner: HolderDto,
+}
+
+/// Who has an instance; an owner whole, as in listings, is one too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HolderDto {
+    pub(crate) fleet: String,
+    pub(crate) group: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,6 +116,41 @@ impl StrangerDto {
     }
 }
 
+impl OwnedDto {
+    fn of(owned: &Owned) -> Self {
+        Self {
+            stranger: StrangerDto::of(&owned.stranger),
+            owner: HolderDto {
+                fleet: owned.fleet.to_string(),
+                group: owned.group.to_string(),
+            },
+        }
+    }
+
+    fn read(self) -> Result<Owned, Unreadable> {
+        Ok(Owned {
+            fleet: parsed::<FleetName>("owner.fleet", &self.owner.fleet)?,
+            group: parsed::<GroupName>("owner.group", &self.owner.group)?,
+            stranger: self.stranger.read()?,
+        })
+    }
+}
+
+/// Makes sure that an instance of an answer has the tags that were asked for: whoever filters wrongly may have left out
+/// others.
+fn has_all(
+    list: &str,
+    stranger: &Stranger,
+    tags: &BTreeMap<String, String>,
+) -> Result<(), Unreadable> {
+    let mut missing = tags.iter();
+    let missing = missing.find(|(name, value)| stranger.tags.get(*name) != Some(*value));
+    missing.map_or(Ok(()), |(name, value)| {
+        let stranger = &stranger.provider_ref;
+        Err(format!("`{list}`: {stranger} lacks the tag {name}={value}"))
+    })
+}
+
 impl SurveyResult {
     pub(crate) fn of(survey: &Survey) -> Self {
         let why = match &survey.completeness {
@@ -105,12 +161,13 @@ impl SurveyResult {
             complete: why.is_none(),
             why,
             strangers: survey.strangers.iter().map(StrangerDto::of).collect(),
+            owned: survey.owned.iter().map(OwnedDto::of).collect(),
             next: None,
         }
     }
 
     /// Adds this page to a survey. What it says of completeness holds for the whole. An instance that lacks one of
-    /// the tags that were asked for makes the answer unreadable: whoever filters wrongly may have left out others.
+    /// the tags that were asked for makes the answer unreadable.
     pub(crate) fn add_to(
         self,
         survey: &mut Survey,
@@ -121,15 +178,13 @@ impl SurveyResult {
         }
         for stranger in self.strangers {
             let stranger = stranger.read()?;
-            let mut missing = tags.iter();
-            let missing = missing.find(|(name, value)| stranger.tags.get(*name) != Some(*value));
-            if let Some((name, value)) = missing {
-                let stranger = &stranger.provider_ref;
-                return Err(format!(
-                    "`strangers`: {stranger} lacks the tag {name}={value}"
-                ));
-            }
+            has_all("strangers", &stranger, tags)?;
             survey.strangers.push(stranger);
+        }
+        for owned in self.owned {
+            let owned = owned.read()?;
+            has_all("owned", &owned.stranger, tags)?;
+            survey.owned.push(owned);
         }
         Ok(())
     }

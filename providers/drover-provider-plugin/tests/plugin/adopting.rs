@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use drover_model::{
     Completeness, Digests, Epoch, ErrorClass, ExitReport, FleetName, GroupName, GroupUid,
-    InstanceId, MemberId, ProviderName, ProviderPhase, ProviderRef, SeatId, Stranger, Survey,
-    Template, TemplateParts, Timestamp, Token, Value,
+    InstanceId, MemberId, Owned, ProviderName, ProviderPhase, ProviderRef, SeatId, Stranger,
+    Survey, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
     AdoptRequest, Clock, Forward, Forwarding, Manifest, OptionalMethod, Provider, ProviderError,
@@ -91,6 +91,16 @@ fn strangers(tags: &BTreeMap<String, String>) -> Vec<Stranger> {
     vec![plain, claimed]
 }
 
+fn owned(tags: &BTreeMap<String, String>) -> Vec<Owned> {
+    let mut stranger = strangers(tags).remove(0);
+    stranger.provider_ref = ProviderRef::parse("i-3").unwrap();
+    vec![Owned {
+        stranger,
+        fleet: FleetName::parse("theirs").unwrap(),
+        group: GroupName::parse("db").unwrap(),
+    }]
+}
+
 #[async_trait]
 impl Forwarding for Yard {
     fn inner(&self) -> &dyn Provider {
@@ -111,6 +121,7 @@ impl Forwarding for Yard {
             },
             as_of: Timestamp::now(),
             strangers: strangers(tags),
+            owned: owned(tags),
         })
     }
 
@@ -175,6 +186,7 @@ async fn a_survey_and_an_adoption_come_through_whole() {
     let why = "one zone is silent".to_owned();
     assert_eq!(survey.completeness, Completeness::Partial { why });
     assert_eq!(survey.strangers, strangers(&asked()));
+    assert_eq!(survey.owned, owned(&asked()));
 
     let request = adoption("i-1");
     provider.adopt(&request).await.unwrap();
@@ -268,6 +280,14 @@ async fn a_survey_that_cannot_be_believed_is_an_error() {
         (
             json!({"complete": true, "strangers": [{"ref": "i-1", "phase": "running", "tags": {"app": "db"}}]}),
             "i-1 lacks the tag app=web",
+        ),
+        (
+            json!({"complete": true, "strangers": [], "owned": [{"ref": "i-1", "phase": "running", "owner": {"fleet": "f", "group": "g"}}]}),
+            "`owned`: i-1 lacks the tag app=web",
+        ),
+        (
+            json!({"complete": true, "strangers": [], "owned": [{"ref": "i-1", "phase": "running", "tags": {"app": "web"}}]}),
+            "owner",
         ),
         (
             json!({"complete": true, "strangers": [{"ref": "i-1", "phase": "running"}]}),

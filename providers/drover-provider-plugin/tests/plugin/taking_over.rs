@@ -217,7 +217,7 @@ async fn a_group_that_is_still_watched_is_said_and_nothing_of_it_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_fleet_has_taken_since_it_was_told_of_is_not_gone() {
+async fn what_another_fleet_has_taken_is_told_as_its_own() {
     let scope = Scope::new();
     of_group(&scope.fake, "i-1");
     of_group(&scope.fake, "i-2");
@@ -230,11 +230,22 @@ async fn what_another_fleet_has_taken_since_it_was_told_of_is_not_gone() {
     for id in ["i-2", "i-3"] {
         scope.fake.add_stranger(id, theirs.clone());
     }
-    // It never was one to adopt.
-    let found = strangers(&provider).await;
-    assert_eq!(handles(&provider).await, ["i-2"]);
-    let claimed = found[0].claimed_by.clone().unwrap();
-    assert!(claimed.starts_with("the fleet other, which"), "{claimed}");
+    let survey = provider.survey(&tags()).await.unwrap();
+    assert_eq!(survey.strangers, []);
+    let owned = survey.owned.iter().map(|owned| {
+        let handle = owned.stranger.provider_ref.as_str();
+        (handle, owned.fleet.as_str(), owned.group.as_str())
+    });
+    let mut owned: Vec<_> = owned.collect();
+    owned.sort_unstable();
+    let ours = adopt("i-1", 1);
+    let (fleet, group) = (ours.fleet.as_str(), ours.group.as_str());
+    let expected = [
+        ("i-1", fleet, group),
+        ("i-2", "other", group),
+        ("i-3", "other", group),
+    ];
+    assert_eq!(owned, expected);
     let refused = provider.adopt(&adopt("i-2", 2)).await.unwrap_err();
     assert_eq!(refused.class, ErrorClass::InvalidSpec);
 }

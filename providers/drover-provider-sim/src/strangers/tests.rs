@@ -68,6 +68,10 @@ fn adopts_once_and_lists_it_with_its_ownership_from_then_on() {
     assert_eq!(world.adopt(at(2), &adopt).result, Ok(()));
     assert_eq!(world.stats().adopted, 1);
     assert_eq!(found(&mut world, "workers"), []);
+    let survey = world.survey(at(3), &tags("workers")).result.unwrap();
+    let owned = &survey.owned[0];
+    assert_eq!((&owned.fleet, &owned.group), (&adopt.fleet, &adopt.group));
+    assert_eq!(owned.stranger.provider_ref, one);
     let listing = world.list(at(3), &adopt.fleet).result.unwrap();
     let owner = listing.instances[0].ownership.clone().unwrap();
     assert_eq!((owner.instance, owner.token), (adopt.instance, adopt.token));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drover_model::{ErrorClass, GroupName, Held, Hold, Listing, Timestamp};
+use drover_model::{ErrorClass, FleetName, GroupName, Held, Hold, Listing, Timestamp};
 use jiff::SignedDuration;
 
 use crate::agent::observation::Observation;
@@ -55,7 +55,7 @@ pub(super) fn note_unseen(
 /// Returns what the pass has seen for a group.
 pub(super) fn seen<'a>(
     entry: &GroupEntry,
-    name: &GroupName,
+    (fleet, name): (&FleetName, &GroupName),
     observation: &'a Observation,
     now: Timestamp,
 ) -> Result<Seen<'a>, Unseen> {
@@ -96,6 +96,7 @@ pub(super) fn seen<'a>(
     let removed = entry.removal.is_some() || entry.recorded.deleting.is_some();
     let asker = Asker {
         name,
+        fleet,
         acted: entry.acted,
         recorded: &entry.recorded,
         accepted: entry.accepted.as_deref(),

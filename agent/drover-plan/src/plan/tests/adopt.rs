@@ -39,6 +39,7 @@ pub(super) fn surveyed(strangers: Vec<Stranger>) -> Surveyed {
             completeness: Completeness::Complete,
             as_of: at(0),
             strangers,
+            owned: Vec::new(),
         },
         contested: BTreeMap::new(),
     }

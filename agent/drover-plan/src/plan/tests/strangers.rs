@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Action, Flavor, IntentState, Manage, PluginFlavor, ProviderPhase, ProviderRef, Surveyed, Value,
+    Action, Flavor, GroupName, IntentState, Manage, PluginFlavor, ProviderPhase, ProviderRef,
+    Surveyed, Value,
 };
 use insta::assert_snapshot;
 
@@ -370,4 +371,31 @@ fn an_owner_that_is_silent_for_a_moment_still_counts_where_it_was_seen() {
     fixture.recorded = fixture.planned().0.next;
     unheard(&mut fixture);
     assert_eq!(codes(&fixture), ["Adopting"]);
+}
+
+#[test]
+fn what_another_group_has_taken_is_neither_missing_nor_made_anew() {
+    let mut fixture = adopting(2, &["i-1", "i-2"]);
+    fixture.group.spec.manage = Manage::Observe;
+    pass(&mut fixture, 0, &["i-1", "i-2"]);
+    fixture.group.spec.manage = Manage::Full;
+    // A survey that is behind; the listing is not.
+    fixture.list("web-9", ProviderPhase::Running);
+    let mut taken = fixture.listing.instances.remove(0);
+    taken.provider_ref = handle("i-1");
+    taken.ownership.as_mut().unwrap().group = GroupName::parse("db").unwrap();
+    fixture.listing.instances.push(taken.clone());
+    for (seconds, names) in [(1, &["i-1", "i-2"][..]), (200, &["i-1", "i-2"])] {
+        assert_eq!(pass(&mut fixture, seconds, names), ["OwnerStillActs"]);
+        assert_eq!(creates(&fixture), 0);
+    }
+    let (_, report) = fixture.planned();
+    let said = report.holds[0].hold.to_string();
+    assert!(said.contains("the group db, which has taken it"), "{said}");
+    // Whoever never saw it as one of its own is not held by it.
+    let mut newer = adopting(1, &["i-1", "i-2"]);
+    newer.listing.instances.push(taken);
+    assert_eq!(pass(&mut newer, 0, &["i-1", "i-2"]), ["Adopting"]);
+    let handles: Vec<_> = newer.recorded.strangers.keys().collect();
+    assert_eq!(handles, [&handle("i-2")]);
 }

@@ -68,6 +68,8 @@ pub(super) fn surveyed_out(surveyed: &Surveyed) -> Yaml {
         completeness,
         as_of,
         strangers,
+        // A group is told of it by its strangers.
+        owned: _,
     } = survey;
     let partial = match completeness {
         Completeness::Complete => None,
@@ -104,6 +106,7 @@ pub(super) fn surveyed_in(reader: &Reader<'_>) -> Result<Surveyed, RecordError> 
                 .map_or(Completeness::Complete, |why| Completeness::Partial { why }),
             as_of: reader.get("asOf")?.time()?,
             strangers: list_in(&reader.get("strangers")?, stranger_in)?,
+            owned: Vec::new(),
         },
         contested: contested.unwrap_or_default(),
     })
