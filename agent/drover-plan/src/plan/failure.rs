@@ -226,6 +226,10 @@ impl Draft<'_> {
     /// Tracks the rollout to the target. Returns why it stopped, if it did in this pass.
     fn track_target(&mut self) -> Option<PauseCause> {
         let now = self.input.now;
+        if let Some(cause) = self.track_proving() {
+            self.resting = None;
+            return Some(cause);
+        }
         // What is on its way back is not there yet, though it has the template.
         let outdated =
             self.remaining().any(|member| !self.current(member)) || self.rollout_stands_in();
@@ -239,16 +243,7 @@ impl Draft<'_> {
             .filter(|rollout| rollout.target == self.target)
             .unwrap_or_else(|| Rollout::new(self.target.clone(), now, self.resolved.size));
         self.track_updated(&mut rollout);
-        let mut failed_now = 0;
-        for (id, why) in self.target_failures(&rollout) {
-            if rollout.forgiven.contains(&id) {
-                continue;
-            }
-            if rollout.failures.insert(id.clone()) {
-                rollout.last_failure = Some(format!("{id}: {why}"));
-                failed_now += 1;
-            }
-        }
+        let failed_now = self.note_failures(&mut rollout);
         let mut advanced = rollout.clone();
         let resting = self.advance(&mut advanced);
         let rests = resting.is_some() || (rollout.stages.bake_since.is_some() && self.all_serve());
@@ -278,6 +273,21 @@ impl Draft<'_> {
         }
         self.next.rollout = Some(rollout);
         None
+    }
+
+    /// Notes the instances of the target that failed. Returns how many of them are new.
+    pub(super) fn note_failures(&self, rollout: &mut Rollout) -> u32 {
+        let mut failed_now = 0;
+        for (id, why) in self.target_failures(rollout) {
+            if rollout.forgiven.contains(&id) {
+                continue;
+            }
+            if rollout.failures.insert(id.clone()) {
+                rollout.last_failure = Some(format!("{id}: {why}"));
+                failed_now += 1;
+            }
+        }
+        failed_now
     }
 
     /// Returns whether every instance is there, has the target and serves.

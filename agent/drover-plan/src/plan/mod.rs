@@ -21,6 +21,7 @@ mod interruption;
 mod keep;
 mod orders;
 mod placement;
+mod proving;
 mod quorum;
 mod rate;
 mod record;

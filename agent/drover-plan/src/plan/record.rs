@@ -314,6 +314,7 @@ impl Draft<'_> {
         let mut used: BTreeSet<&Digests> = BTreeSet::new();
         used.extend(self.next.target.as_ref());
         used.extend(self.next.stable.as_ref());
+        used.extend(self.next.proving.as_ref().map(|of| &of.before));
         used.extend(self.next.quarantine.as_ref().map(|of| &of.digests));
         used.extend(
             self.next

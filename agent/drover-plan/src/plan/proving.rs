@@ -1,0 +1,87 @@
+//! What a completed rollout still has to prove: that what it made stays for `rollout.monitor`. A rollout is often
+//! shorter than that, and its template the last good one before anything had the time to break.
+
+use drover_model::{OnFailure, PauseCause, Proving, Rollout, RolloutState};
+
+use super::draft::{Draft, Updating};
+use crate::time::later;
+
+impl Draft<'_> {
+    /// Begins the watch over a rollout that has just completed. There is none where there was no other good template
+    /// before it, nor where everything has stayed for long enough.
+    pub(super) fn begin_proving(&mut self, mut rollout: Rollout) {
+        let now = self.input.now;
+        let Some(before) = self.last_good().filter(|_| rollout.target == self.target) else {
+            return;
+        };
+        let memory = &self.input.classified.memory;
+        let ready_at = self.live().map(|member| {
+            let memory = memory.get(&member.id);
+            memory.and_then(|memory| memory.ready_at).unwrap_or(now)
+        });
+        let Some(until) = ready_at
+            .max()
+            .map(|at| later(at, self.spec.rollout.monitor))
+        else {
+            return;
+        };
+        if until <= now {
+            return;
+        }
+        // What it waited for is over: should it go on, it bakes anew.
+        rollout.stages.bake_since = None;
+        rollout.state = RolloutState::Progressing;
+        self.wake(until);
+        self.next.proving = Some(Proving {
+            before,
+            size_before: self.next.stable_size,
+            until,
+            rollout,
+        });
+    }
+
+    /// Goes on with the watch. Returns why the rollout failed after all, if it did in this pass: then the last good
+    /// template is the one before it again, and the rollout stands where its failures paused it.
+    pub(super) fn track_proving(&mut self) -> Option<PauseCause> {
+        let mut proving = self.next.proving.take()?;
+        if self.has_proved(&proving) {
+            return None;
+        }
+        let failed_now = self.note_failures(&mut proving.rollout);
+        let count = proving.rollout.failures.len() as u32;
+        let threshold = self.spec.failure_threshold(self.resolved.size);
+        let continues = self.spec.rollout.on_failure == OnFailure::Continue;
+        if failed_now == 0 || count < threshold || continues {
+            self.wake(proving.until);
+            self.next.proving = Some(proving);
+            return None;
+        }
+        let cause = PauseCause::Failures {
+            failed: count,
+            threshold,
+            last: proving.rollout.last_failure.clone(),
+        };
+        self.next.stable = Some(proving.before);
+        self.next.stable_size = proving.size_before;
+        // It never came to rest there, so what differs is the change, and no drift.
+        self.next.settled = None;
+        self.updating = Updating::Change;
+        proving.rollout.state = RolloutState::Paused(cause.clone());
+        self.next.rollout = Some(proving.rollout);
+        Some(cause)
+    }
+
+    /// Returns whether the watch is over: by time, or because what is asked for is not what it was any more.
+    fn has_proved(&self, proving: &Proving) -> bool {
+        let text = |accepted: &Option<drover_model::AcceptedDocument>| {
+            accepted.as_ref().map(|accepted| accepted.text.clone())
+        };
+        let same_document = text(&self.next.accepted) == text(&self.input.recorded.accepted);
+        let same = same_document
+            && self.resolved.size == self.input.recorded.size
+            && proving.rollout.target == self.target
+            && self.next.stable.as_ref() == Some(&self.target)
+            && self.next.templates.contains_key(&proving.before);
+        self.input.now >= proving.until || !same || self.rolls_back()
+    }
+}
