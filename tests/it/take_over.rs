@@ -342,6 +342,94 @@ fn of_another_fleet() -> Sandbox {
     other
 }
 
+/// What a pull request with the branch `topic` is told.
+fn proposed(sandbox: &Sandbox, base: &str, more: &[&str]) -> String {
+    let work = sandbox.path("work").display().to_string();
+    let ends = [
+        "plan", "--source", &work, "--base", base, "--head", "topic", "workers",
+    ];
+    sandbox.drover(&[&ends[..], more].concat()).exits(0).stdout
+}
+
+#[test]
+fn a_promotion_that_is_proposed_tells_what_it_takes_over_and_ends() {
+    let sandbox = sandbox();
+    for number in 1..=8 {
+        machine(&sandbox, &format!("instance-{number}"), HASH);
+    }
+    let _instances = InstancePlugin::start(&sandbox);
+    let groups = GroupPlugin::start(
+        sandbox.path("plugins/group-stateless"),
+        vec![specification()],
+    );
+    let git = |arguments: &[&str]| sandbox.git("work", arguments);
+    git(&["branch", "empty"]);
+    documents(&sandbox);
+    groups.free();
+    git(&["branch", "watched"]);
+    let text = fs::read_to_string(sandbox.path("work").join(WORKERS)).unwrap();
+    git(&["checkout", "--quiet", "-b", "edited"]);
+    let edited = text.replace("minReady: 100ms", "minReady: 200ms");
+    sandbox.write(&format!("work/{WORKERS}"), &edited);
+    git(&["commit", "--quiet", "--all", "--message", "edit"]);
+    git(&["checkout", "--quiet", "-b", "topic", "watched"]);
+    let promoted = text.replace("manage: observe", "manage: full");
+    sandbox.write(&format!("work/{WORKERS}"), &promoted);
+    git(&["commit", "--quiet", "--all", "--message", "promote"]);
+
+    // Nobody has looked, or by no document yet.
+    let unknown = "workers: what it adopts, replaces or ends is known once the agent has looked: `drover plan workers`\n";
+    let headline = "Plan: settings of 1 of 1 group change; what 1 group adopts is known once the agent has looked";
+    let is_unknown = |base: &str| {
+        let text = proposed(&sandbox, base, &[]);
+        assert!(text.starts_with(unknown), "{text}");
+        assert!(text.contains(headline), "{text}");
+        assert!(!text.contains("at once at most"), "{text}");
+        let json: Value = serde_json::from_str(&proposed(&sandbox, base, &["-o", "json"])).unwrap();
+        assert_eq!(json["items"][0]["change"], Value::Null, "{json:#}");
+        assert_eq!(json["items"][0]["adoption"], json!({"strangers": null}));
+        let markdown = proposed(&sandbox, base, &["-o", "markdown"]);
+        assert!(markdown.contains("has looked"), "{markdown}");
+        assert!(!markdown.contains("no instance"), "{markdown}");
+    };
+    is_unknown("watched");
+    is_unknown("empty");
+
+    let _agent = sandbox.agent();
+    sandbox.wait_for("workers", "the strangers", |group| group["strangers"] == 8);
+    wait_until("the record of them", PATIENCE, || {
+        git(&["fetch", "--quiet", "origin"]);
+        proposed(&sandbox, "watched", &[]).contains("adopt 8")
+    });
+    let text = proposed(&sandbox, "watched", &[]);
+    let first = "workers: adopt 8, size 8 -> 3, destroy 5\n";
+    assert!(text.starts_with(first), "{text}");
+    let last = "Plan: 0 to create, 0 to replace, 5 to destroy, 8 to adopt in 1 of 1 group\n";
+    assert!(text.ends_with(last), "{text}");
+    let json: Value =
+        serde_json::from_str(&proposed(&sandbox, "watched", &["-o", "json"])).unwrap();
+    let plan = &json["items"][0];
+    assert_eq!(plan["adoption"], json!({"strangers": 8}), "{json:#}");
+    assert_eq!(plan["change"]["destroys"], 5, "{json:#}");
+    let markdown = proposed(&sandbox, "watched", &["-o", "markdown"]);
+    let row = "| workers | adopt 8, size 8 -&gt; 3, destroy 5 | 0 | 0 | 5 | 0 |  |";
+    assert!(markdown.contains(row), "{markdown}");
+    // What nobody watched by is not what was seen.
+    is_unknown("empty");
+    is_unknown("edited");
+
+    // The agent finds the very change that was proposed.
+    let id = plan["change"]["id"].as_str().unwrap().to_owned();
+    git(&["push", "--quiet", "origin", "HEAD:main"]);
+    wait_until("the change", PATIENCE, || {
+        let live = sandbox.with_config(&["plan", "workers", "-o", "json"]);
+        live.stdout.contains(&id)
+    });
+    // It does just that.
+    sandbox.wait_converged("workers", 3);
+    assert_eq!((names(&sandbox).len(), made(&sandbox)), (3, 0));
+}
+
 #[test]
 fn what_an_agent_offers_to_infrakit_keeps_others_from_its_instances_and_not_itself() {
     let sandbox = sandbox();

@@ -78,19 +78,7 @@ pub(crate) fn digests(template: &Template) -> Digests {
 
 /// A record of an instance that serves.
 pub(crate) fn recorded_as(digests: Digests) -> RecordedInstance {
-    RecordedInstance {
-        seat: None,
-        provider_ref: None,
-        digests,
-        class: "Available".to_owned(),
-        draining: false,
-        why: None,
-        address: None,
-        zone: None,
-        created_at: Timestamp::UNIX_EPOCH,
-        tags: BTreeMap::new(),
-        kept: None,
-    }
+    RecordedInstance::available(digests, Timestamp::UNIX_EPOCH)
 }
 
 pub(crate) fn drain_spec() -> DrainSpec {

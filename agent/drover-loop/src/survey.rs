@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drover_model::{
     Completeness, ErrorClass, Group, GroupName, Hold, ProviderRef, RecordedGroup, Survey, Surveyed,
-    Timestamp,
+    Timestamp, Value,
 };
 use drover_plan::{ProviderFacts, has_adopted};
 use drover_provider::ProviderError;
@@ -188,6 +188,8 @@ const FAILURE_RECORDED_AFTER: SignedDuration = SignedDuration::from_mins(2);
 pub(crate) struct Surveyors {
     /// The questions of each group.
     pub(crate) asked: BTreeMap<GroupName, BTreeSet<Question>>,
+    /// Where each scope that is asked leads, by its id.
+    pub(crate) places: BTreeMap<String, String>,
     pub(crate) found: BTreeMap<Question, Found>,
 }
 
@@ -302,7 +304,7 @@ impl Surveyors {
         for (other, questions) in others {
             let there = questions
                 .iter()
-                .filter(|(id, _)| place_of(id) == place_of(scope));
+                .filter(|(id, _)| self.places.get(id) == self.places.get(scope));
             for (_, tags) in there {
                 for stranger in survey.strangers.iter().filter(|one| one.has_tags(tags)) {
                     let groups = contested.entry(stranger.provider_ref.clone()).or_default();
@@ -319,9 +321,37 @@ fn name_of(scope: &str) -> &str {
     scope.split_once('/').map_or(scope, |(name, _)| name)
 }
 
-/// Returns the part of a scope's id that says where it leads: everything but the document's name.
-fn place_of(scope: &str) -> &str {
-    scope.split_once('/').map_or(scope, |(_, place)| place)
+/// Settings of Provider documents that say how a provider is asked, and not which instances are there.
+const HOW: [&str; 10] = [
+    "address",
+    "addressProperty",
+    "addressTag",
+    "logLimitKiB",
+    "places",
+    "provisionTimeout",
+    "pullTimeout",
+    "statusChecks",
+    "timeout",
+    "visibility",
+];
+
+/// Returns a text that is equal for Provider documents that lead to the same instances: type and settings, but not those
+/// that say only how.
+pub(crate) fn place_of(provider: &ProviderFacts) -> String {
+    let mut settings = provider.settings.clone();
+    if let Value::Map(settings) = &mut settings {
+        settings.retain(|name, _| !HOW.contains(&name.as_str()));
+        // A plugin's own.
+        if let Some(Value::Map(own)) = settings.get_mut("settings") {
+            own.retain(|name, _| !HOW.contains(&name.as_str()));
+            if own.is_empty() {
+                settings.remove("settings");
+            }
+        }
+    }
+    let mut bytes = Vec::new();
+    settings.canonical_bytes(&mut bytes);
+    format!("{}/{}", provider.type_, String::from_utf8_lossy(&bytes))
 }
 
 /// Returns whether surveys found nothing, and nothing that is in doubt.
@@ -338,3 +368,6 @@ pub(crate) fn found_nothing(surveyed: &BTreeMap<Tags, Surveyed>) -> bool {
 pub(crate) fn deadline(wait: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + wait
 }
+
+#[cfg(test)]
+mod tests;

@@ -420,6 +420,25 @@ pub struct RecordedInstance {
     pub kept: Option<Kept>,
 }
 
+impl RecordedInstance {
+    /// Returns the record of an instance that serves, and of which nothing else is known.
+    pub fn available(digests: Digests, created_at: Timestamp) -> Self {
+        Self {
+            seat: None,
+            provider_ref: None,
+            digests,
+            class: crate::InstanceClass::Available.as_str().to_owned(),
+            draining: false,
+            why: None,
+            address: None,
+            zone: None,
+            created_at,
+            tags: BTreeMap::new(),
+            kept: None,
+        }
+    }
+}
+
 /// A bad instance that is kept instead of being ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {

@@ -206,15 +206,8 @@ impl Fixture {
         let was = RecordedInstance {
             seat: self.seats.get(name).cloned(),
             provider_ref: Some(provider_ref(name)),
-            digests: self.digests(),
             class: class.to_owned(),
-            draining: false,
-            why: None,
-            address: None,
-            zone: None,
-            created_at: at(-3600),
-            tags: BTreeMap::new(),
-            kept: None,
+            ..RecordedInstance::available(self.digests(), at(-3600))
         };
         self.recorded.instances.insert(id(name), was);
         let ready = class != "Starting";

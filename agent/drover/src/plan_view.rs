@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use drover_loop::{AgentStatus, GroupStatus, StepReport};
-use drover_model::{Change, GroupName, Held, Hold, counted};
+use drover_model::{Change, GroupName, Held, Hold, counted, plural};
 use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
@@ -50,6 +50,9 @@ pub(crate) struct PlanView {
     pub(crate) group: String,
     pub(crate) phase: String,
     pub(crate) change: Option<ChangeView>,
+    /// What a commit takes over. None: nothing, or what is shown is what happens now, where each is a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adoption: Option<AdoptionView>,
     /// What differs in the documents, or all that a new one says.
     #[serde(default)]
     pub(crate) fields: Vec<FieldView>,
@@ -62,6 +65,15 @@ pub(crate) struct PlanView {
     pub(crate) denied: bool,
     /// How many people must still approve the change.
     pub(crate) approvals_needed: u32,
+}
+
+/// What a commit takes over of what others made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AdoptionView {
+    /// How many instances. None: that is known to the agent alone, once it has looked, and so is what it makes,
+    /// replaces and ends: there is no `change` then.
+    pub(crate) strangers: Option<u32>,
 }
 
 /// What a person reviews.
@@ -182,6 +194,7 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
             .map_or("Pending", |phase| phase.as_str())
             .to_owned(),
         change: reviewed(group).map(ChangeView::from),
+        adoption: None,
         fields: fields_of(group),
         unguarded: Vec::new(),
         steps: report
@@ -243,40 +256,33 @@ pub(crate) fn is_denied(holds: &[Held]) -> bool {
 impl PlanView {
     /// Whether anything would change.
     pub(crate) fn is_pending(&self) -> bool {
-        self.change.is_some() || !self.steps.is_empty() || !self.fields.is_empty()
+        self.is_changed() || !self.steps.is_empty()
+    }
+
+    /// Whether something else is asked for than before.
+    fn is_changed(&self) -> bool {
+        self.change.is_some() || self.adoption.is_some() || !self.fields.is_empty()
+    }
+
+    /// Whether nobody knows yet what is taken over.
+    fn is_unknown(&self) -> bool {
+        self.adoption.is_some_and(|it| it.strangers.is_none())
     }
 
     fn verdict(&self) -> String {
-        let Some(change) = &self.change else {
-            return match (self.fields.is_empty(), self.steps.is_empty()) {
-                (false, _) => "settings change, and no instance",
-                (true, true) => "no changes",
-                (true, false) => "keeps what is in force",
-            }
-            .to_owned();
-        };
         let mut parts = Vec::new();
-        match (&change.from, &change.to) {
-            (None, _) => parts.push("new".to_owned()),
-            (Some(_), None) => parts.push("removed".to_owned()),
-            (Some(from), Some(to)) => {
-                if from.size != to.size {
-                    parts.push(format!("size {} -> {}", from.size, to.size));
+        match (&self.change, &self.adoption) {
+            (None, None) => {
+                return match (self.fields.is_empty(), self.steps.is_empty()) {
+                    (false, _) => "settings change, and no instance",
+                    (true, true) => "no changes",
+                    (true, false) => "keeps what is in force",
                 }
-                if from.template != to.template {
-                    parts.push(format!("template {} -> {}", from.template, to.template));
-                }
+                .to_owned();
             }
-        }
-        for (count, verb) in [
-            (change.creates, "create"),
-            (change.replaces, "replace"),
-            (change.restarts, "restart"),
-            (change.changes, "change live"),
-            (change.destroys, "destroy"),
-        ] {
-            if count > 0 {
-                parts.push(format!("{verb} {count}"));
+            (change, adoption) => {
+                parts.extend(adoption.map(|adoption| adoption.told(&self.group)));
+                parts.extend(change.iter().flat_map(ChangeView::told));
             }
         }
         if parts.is_empty() {
@@ -288,6 +294,46 @@ impl PlanView {
             parts.push("NEEDS APPROVAL".to_owned());
         }
         parts.join(", ")
+    }
+}
+
+impl AdoptionView {
+    fn told(self, group: &str) -> String {
+        match self.strangers {
+            Some(count) => format!("adopt {count}"),
+            None => format!(
+                "what it adopts, replaces or ends is known once the agent has looked: `drover plan {group}`"
+            ),
+        }
+    }
+}
+
+impl ChangeView {
+    /// Returns what it does, in a few words each.
+    fn told(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        match (&self.from, &self.to) {
+            (None, _) => parts.push("new".to_owned()),
+            (Some(_), None) => parts.push("removed".to_owned()),
+            (Some(from), Some(to)) => {
+                if from.size != to.size {
+                    parts.push(format!("size {} -> {}", from.size, to.size));
+                }
+                if from.template != to.template {
+                    parts.push(format!("template {} -> {}", from.template, to.template));
+                }
+            }
+        }
+        let counts = [
+            (self.creates, "create"),
+            (self.replaces, "replace"),
+            (self.restarts, "restart"),
+            (self.changes, "change live"),
+            (self.destroys, "destroy"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        parts.extend(counts.map(|(count, verb)| format!("{verb} {count}")));
+        parts
     }
 }
 
@@ -306,7 +352,7 @@ pub(crate) fn headline(plans: &Plans) -> String {
 
 /// Returns what is done in groups that do not change. None: nothing is.
 fn kept(plans: &[PlanView]) -> Option<String> {
-    let unchanged = |plan: &&PlanView| plan.change.is_none() && plan.fields.is_empty();
+    let unchanged = |plan: &&PlanView| !plan.is_changed();
     let busy = plans.iter().filter(unchanged);
     let busy: Vec<usize> = busy
         .map(|plan| plan.steps.len())
@@ -325,8 +371,7 @@ fn kept(plans: &[PlanView]) -> Option<String> {
 
 /// Returns the totals over all groups. None: none changes.
 fn of_groups(plans: &[PlanView]) -> Option<String> {
-    let changed = |plan: &&PlanView| plan.change.is_some() || !plan.fields.is_empty();
-    let changed = plans.iter().filter(changed).count();
+    let changed = plans.iter().filter(|plan| plan.is_changed()).count();
     if changed == 0 {
         return None;
     }
@@ -334,16 +379,22 @@ fn of_groups(plans: &[PlanView]) -> Option<String> {
         let changes = plans.iter().filter_map(|plan| plan.change.as_ref());
         changes.map(pick).sum::<u32>()
     };
+    let adopted = plans.iter().filter_map(|plan| plan.adoption?.strangers);
+    let unknown = plans.iter().filter(|plan| plan.is_unknown()).count();
     let counts = [
         (sum(|change| change.creates), "to create"),
         (sum(|change| change.replaces), "to replace"),
         (sum(|change| change.destroys), "to destroy"),
         (sum(|change| change.restarts), "to restart in place"),
         (sum(|change| change.changes), "to change live"),
+        (adopted.sum(), "to adopt"),
     ];
     let of = format!("{changed} of {}", counted(plans.len(), "group"));
     let mut text = if counts.iter().all(|(count, _)| *count == 0) {
-        format!("settings of {of} change, and no instance")
+        match unknown {
+            0 => format!("settings of {of} change, and no instance"),
+            _ => format!("settings of {of} change"),
+        }
     } else {
         // The first three are what everybody looks for.
         let told = counts.iter().enumerate();
@@ -353,6 +404,10 @@ fn of_groups(plans: &[PlanView]) -> Option<String> {
             .collect();
         format!("{} in {of}", told.join(", "))
     };
+    if unknown > 0 {
+        let groups = plural(unknown, "group adopts", "groups adopt");
+        let _ = write!(text, "; what {groups} is known once the agent has looked");
+    }
     let denied = plans.iter().filter(|plan| plan.denied).count();
     let asking = plans
         .iter()

@@ -82,6 +82,12 @@ impl Sightings {
         }
         first
     }
+
+    /// Returns whether a survey told of it before.
+    fn has(&self, id: &str) -> bool {
+        let sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sighted.contains_key(id)
+    }
 }
 
 impl Inner {
@@ -185,11 +191,13 @@ impl Inner {
         ))
     }
 
-    /// Returns whether a survey tells of an instance: of one without an owner, and of one of this fleet's on which its former
-    /// owner acts again.
+    /// Returns whether a survey tells of an instance: of one without an owner, of one of this fleet's on which its former
+    /// owner acts again, and of one that another fleet has taken since a survey told of it: it is not gone.
     fn is_told(&self, found: &Description, watched: &Watched) -> bool {
         self.owner_of(found).is_none_or(|owner| {
-            self.fleet.as_ref() == Some(&owner.fleet) && self.claimed_by(found, watched).is_some()
+            let is_ours = self.fleet.as_ref() == Some(&owner.fleet);
+            let may_be_told = is_ours || self.sightings.has(&found.id);
+            may_be_told && self.claimed_by(found, watched).is_some()
         })
     }
 

@@ -203,6 +203,8 @@ struct Watcher {
     fleet: Option<String>,
     /// The socket on which nobody listens any more, where it was told before.
     silent: Option<PathBuf>,
+    /// Whether only the plugin that listened there before has told it.
+    kept: bool,
 }
 
 impl Watcher {
@@ -213,6 +215,11 @@ impl Watcher {
             return format!(
                 "the group {group}, which plugin {plugin} managed when it was last heard; nobody listens on its socket now: start it and free the group, or remove {} if it is gone for good; after ten minutes it counts as gone",
                 path.display()
+            );
+        }
+        if self.kept {
+            return format!(
+                "the group {group}, which plugin {plugin} managed before it was started anew and has not told of since; free it, or wait: two minutes after the start it counts as free"
             );
         }
         match &self.fleet {
@@ -261,12 +268,41 @@ const REMEMBERED_MAX: usize = 1024;
 /// machine even, is back by then.
 const SILENCE_MAX: Duration = Duration::from_mins(10);
 
+/// How long a plugin that was started anew has to tell of the groups that it managed before: it begins with none until
+/// somebody commits them again.
+const RESTARTED_MAX: Duration = Duration::from_mins(2);
+
 /// What a plugin has told of groups, and since when nobody listens where it did.
 #[derive(Debug, Default)]
 struct Heard {
     /// What it told. None: nothing since this process began.
     told: Option<(Option<String>, Vec<String>)>,
     silent_since: Option<Timestamp>,
+    /// The socket that it told it on. None: it is none, or was bound anew meanwhile.
+    socket: Option<SocketId>,
+    /// What of it was told on an earlier socket only, and when the first answer on this one came.
+    kept: Option<(Timestamp, Vec<String>)>,
+}
+
+impl Heard {
+    /// Returns the groups of an earlier socket that an answer on this one lacks.
+    fn left_out(self, told: &Told, socket: Option<&SocketId>, now: Timestamp) -> Vec<String> {
+        // An agent knows what it manages, or says that it cannot tell.
+        let Some((None, groups)) = self.told.filter(|_| told.fleet.is_none()) else {
+            return Vec::new();
+        };
+        let (since, mut groups) = if self.socket.as_ref() == socket {
+            self.kept.unwrap_or((now, Vec::new()))
+        } else {
+            (now, groups)
+        };
+        let age = Duration::try_from(now.duration_since(since));
+        if age.is_ok_and(|age| age >= RESTARTED_MAX) {
+            groups.clear();
+        }
+        groups.retain(|group| !told.groups.contains(group));
+        groups
+    }
 }
 
 /// What is remembered of the plugins of a folder.
@@ -322,13 +358,31 @@ impl Neighbours {
         self.groupless().retain(|socket| there.contains(socket));
     }
 
-    /// Takes note of what a plugin tells.
-    fn hear(&self, entry: &Entry, told: &Told) {
-        let heard = Heard {
-            told: Some((told.fleet.clone(), told.groups.clone())),
-            silent_since: None,
+    /// Takes note of what a plugin tells, and returns the groups that count as managed although it tells of them no more:
+    /// those that it told of on an earlier socket.
+    fn hear(
+        &self,
+        entry: &Entry,
+        told: &Told,
+        socket: Option<SocketId>,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let mut heard = self.heard();
+        let before = heard.remove(&entry.path).unwrap_or_default();
+        let since = match &before.kept {
+            Some((since, _)) if before.socket == socket => *since,
+            Some(_) | None => now,
         };
-        self.heard().insert(entry.path.clone(), heard);
+        let kept = before.left_out(told, socket.as_ref(), now);
+        let groups = told.groups.iter().chain(&kept).cloned().collect();
+        let heard_now = Heard {
+            told: Some((told.fleet.clone(), groups)),
+            silent_since: None,
+            socket,
+            kept: (!kept.is_empty()).then(|| (since, kept.clone())),
+        };
+        heard.insert(entry.path.clone(), heard_now);
+        kept
     }
 
     /// Returns what a plugin told before nobody listened on its socket any more. None: nothing was heard of it.
@@ -363,15 +417,18 @@ impl Neighbours {
         })?;
         self.keep(&entries);
         let asked = futures::stream::iter(entries).map(async |entry| {
+            let before = entry.socket_id();
             let told = self.ask(&entry).await;
-            (entry, told)
+            let socket = before.filter(|before| entry.socket_id().as_ref() == Some(before));
+            (entry, socket, told)
         });
         let asked: Vec<_> = asked.buffered(ASKED_AT_ONCE).collect().await;
         let mut watched = Watched::default();
-        for (entry, told) in asked {
+        for (entry, socket, told) in asked {
+            let mut kept = Vec::new();
             let (told, silent) = match told {
                 Ok(told) => {
-                    self.hear(&entry, &told);
+                    kept = self.hear(&entry, &told, socket, now);
                     (told, None)
                 }
                 Err(error) if matches!(error.fault, Fault::Absent(_)) => {
@@ -389,11 +446,13 @@ impl Neighbours {
             if told.fleet.is_some() && told.fleet.as_deref() == fleet.map(FleetName::as_str) {
                 continue;
             }
-            for group in told.groups {
+            let told_now = told.groups.into_iter().map(|group| (group, false));
+            for (group, kept) in told_now.chain(kept.into_iter().map(|group| (group, true))) {
                 let watcher = Watcher {
                     plugin: entry.lookup.clone(),
                     fleet: told.fleet.clone(),
                     silent: silent.clone(),
+                    kept,
                 };
                 watched.groups.entry(group).or_insert(watcher);
             }

@@ -79,6 +79,10 @@ impl Agent {
             tick: self.ticks.fetch_add(1, Ordering::SeqCst) + 1,
         };
         let (asked, wanted) = self.questions(&observation);
+        observation.surveyors.places = wanted
+            .iter()
+            .map(|((id, _), scope)| (id.clone(), survey::place_of(&scope.facts)))
+            .collect();
         observation.surveyors.asked = asked;
         let deadline = survey::deadline(asking.wait);
         self.surveys.ask(&wanted, &asking);

@@ -50,16 +50,7 @@ fn recorded() -> RecordedGroup {
     let mut recorded = RecordedGroup::new(web(), uid, Epoch(1));
     let was = RecordedInstance {
         provider_ref: Some(ProviderRef::parse("i-1").unwrap()),
-        seat: None,
-        digests: Digests::of_unknown_template(),
-        class: "Available".to_owned(),
-        draining: false,
-        why: None,
-        address: None,
-        zone: None,
-        created_at: Timestamp::UNIX_EPOCH,
-        tags: BTreeMap::new(),
-        kept: None,
+        ..RecordedInstance::available(Digests::of_unknown_template(), Timestamp::UNIX_EPOCH)
     };
     recorded.instances.insert(InstanceId::new(web(), 1), was);
     recorded

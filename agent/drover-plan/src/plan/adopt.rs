@@ -466,15 +466,16 @@ impl<'a> Draft<'a> {
             }));
         }
         let told = found.strangers.iter().chain(found.claimed);
-        let mut owners: Vec<&String> = told.filter_map(|one| one.claimed_by.as_ref()).collect();
+        let mut owners: Vec<String> = told.filter_map(|one| one.claimed_by.clone()).collect();
         if found.strangers.is_empty() {
             // Who had them when they were last seen is not known to have let go.
             let before = &self.input.recorded.strangers;
             let missing = found.missing.keys().filter_map(|handle| before.get(handle));
-            owners.extend(missing.filter_map(|one| one.claimed_by.as_ref()));
+            let before = missing.filter_map(|one| one.claimed_by.as_ref());
+            owners.extend(before.map(|owner| format!("not shown now; when last seen, {owner}")));
         }
         let instances = owners.len() as u32;
-        let owner = (*owners.first()?).clone();
+        let owner = owners.first()?.clone();
         Some(held(Hold::OwnerStillActs { owner, instances }))
     }
 

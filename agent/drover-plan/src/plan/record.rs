@@ -69,15 +69,13 @@ impl Draft<'_> {
         let class = member.class.as_str();
         let before = self.input.recorded.instances.get(&member.id);
         let wrong = member.class.why();
-        let why = match before {
+        let why = if wrong.is_some() {
             // The wording of a failing check may differ from try to try.
-            Some(before) if before.class == class && before.why.is_some() && wrong.is_some() => {
-                before.why.clone()
-            }
-            Some(_) | None => wrong.or_else(|| {
-                let taken_at = member.interruption?;
-                Some(format!("the provider takes it at {taken_at}"))
-            }),
+            let same = before.filter(|before| before.class == class);
+            same.and_then(|before| before.why.clone()).or(wrong)
+        } else {
+            let taken_at = member.interruption;
+            taken_at.map(|at| format!("the provider takes it at {at}"))
         };
         let handle = before.and_then(|before| before.provider_ref.clone());
         let place = |now: &Option<String>, before: Option<&Option<String>>| {

@@ -24,17 +24,21 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
 use crate::plan_view::fields::{self, Side};
-use crate::plan_view::{self, ChangeView, DocumentView, FieldView, PlanHold, PlanView, Plans};
+use crate::plan_view::{
+    self, AdoptionView, ChangeView, DocumentView, FieldView, PlanHold, PlanView, Plans,
+};
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::Ui;
 use crate::view::{List, counted};
 
+mod adoption;
 mod documents;
 mod doubts;
 mod end;
 mod foreseen;
 
+use adoption::Adoption;
 use end::{End, Made};
 pub(super) use foreseen::{Foreseen, foreseen};
 
@@ -256,6 +260,8 @@ fn compare(
     let to = head.group(name);
     let by_policy = to.is_some_and(|group: &Group| head.policies.has_size_policy(&group.labels));
     let mut recorded = base.recorded(name)?;
+    let adoption = Adoption::of(base.located(name), to, state);
+    adoption.begin(&mut recorded);
     let is_known = state.is_some_and(|state| take_up(&mut recorded, state, by_policy));
     let sized = |group: &Group| drover_plan::change_size(&group.spec, &recorded, by_policy);
     let made = to.and_then(|group| Some((group, head.digests(group)?)));
@@ -298,23 +304,9 @@ fn compare(
         change_of_document(&input, text)
     });
     let mut view = PlanView {
-        group: name.to_string(),
-        phase: if found.is_some() {
-            "Pending"
-        } else {
-            "Converged"
-        }
-        .to_owned(),
-        change: found.as_ref().map(|found| ChangeView {
-            id: is_known.then(|| found.id.to_string()),
-            ..ChangeView::from(found)
-        }),
         fields,
         unguarded: documents::unguarded(name, base, head),
-        steps: Vec::new(),
-        holds: Vec::new(),
-        denied: false,
-        approvals_needed: 0,
+        ..view_of(name, found.as_ref(), is_known)
     };
     let mut verdicts = Vec::new();
     if let (Some(found), Some(group)) = (&found, judged) {
@@ -324,7 +316,46 @@ fn compare(
         };
         verdicts = judge(&mut view, &[&base.policies, &head.policies], &facts, found);
     }
+    tell_adoption(&mut view, adoption);
     Ok((view, verdicts))
+}
+
+/// Returns a plan with a change, and its id where that is known.
+fn view_of(name: &GroupName, found: Option<&Change>, is_known: bool) -> PlanView {
+    let phase = if found.is_some() {
+        "Pending"
+    } else {
+        "Converged"
+    };
+    PlanView {
+        group: name.to_string(),
+        phase: phase.to_owned(),
+        change: found.map(|found| ChangeView {
+            id: is_known.then(|| found.id.to_string()),
+            ..ChangeView::from(found)
+        }),
+        adoption: None,
+        fields: Vec::new(),
+        unguarded: Vec::new(),
+        steps: Vec::new(),
+        holds: Vec::new(),
+        denied: false,
+        approvals_needed: 0,
+    }
+}
+
+/// Notes what is taken over. Where nobody knows that, nobody knows what is made, replaced and ended beside it either.
+fn tell_adoption(view: &mut PlanView, adoption: Adoption<'_>) {
+    view.adoption = match adoption {
+        Adoption::None => None,
+        Adoption::Seen(state) => Some(AdoptionView {
+            strangers: Some(state.strangers.len() as u32),
+        }),
+        Adoption::Unknown => {
+            view.change = None;
+            Some(AdoptionView { strangers: None })
+        }
+    };
 }
 
 /// Returns what policies make of what differs between templates.

@@ -31,6 +31,7 @@ fn plan(group: &str, denied: bool) -> PlanView {
             total_max: 6,
             policies: BTreeMap::new(),
         }),
+        adoption: None,
         fields: vec![FieldView {
             field: "properties.image".to_owned(),
             class: "replace".to_owned(),

@@ -186,6 +186,30 @@ impl Sandbox {
             .then(|| serde_json::from_str(&text).unwrap())
     }
 
+    /// Waits until a group is as wanted; there may be none yet.
+    #[track_caller]
+    pub(crate) fn wait(&self, name: &str, what: &str, done: impl Fn(&Json) -> bool) {
+        let started = Instant::now();
+        let mut last = Json::Null;
+        while started.elapsed() < PATIENCE {
+            last = self.group(name).unwrap_or_default();
+            if done(&last) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{what}: {last:#}\n{}", self.log());
+    }
+
+    /// Waits until what is told of a group has all of these words.
+    #[track_caller]
+    pub(crate) fn wait_told(&self, name: &str, words: &[&str]) {
+        self.wait(name, &format!("{words:?} is not told"), |group| {
+            let told = group.to_string();
+            words.iter().all(|word| told.contains(word))
+        });
+    }
+
     /// Waits until a group has converged at a size and the double has that many with this key, and no others.
     #[track_caller]
     pub(crate) fn wait_converged(&self, fake: &Fake, name: &str, size: usize, key: &str) {

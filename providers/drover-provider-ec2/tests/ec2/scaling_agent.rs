@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
-
 use crate::agent::{Sandbox, real};
 use crate::fake::Fake;
 
@@ -40,37 +38,14 @@ spec:
     sandbox.push(&message, &[PROVIDER, ("groups/web.yaml", &text)]);
 }
 
-#[track_caller]
-fn wait(sandbox: &Sandbox, what: &str, done: impl Fn(&Json) -> bool) {
-    let started = Instant::now();
-    let mut last = Json::Null;
-    while started.elapsed() < PATIENCE {
-        last = sandbox.group("web").unwrap_or_default();
-        if done(&last) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("{what}: {last:#}\n{}", sandbox.log());
-}
-
 /// Waits until the group has converged, and all of its machines are from a version of the template.
 #[track_caller]
 fn wait_converged(sandbox: &Sandbox, fake: &Fake, version: u32) {
     let image = format!("ami-lt-1-{version}");
-    wait(sandbox, "it does not converge", |group| {
+    sandbox.wait("web", "it does not converge", |group| {
         let world = fake.world();
         let right = world.living().filter(|machine| machine.image == image);
         group["phase"] == "Converged" && right.count() == 2 && world.living().count() == 2
-    });
-}
-
-/// Waits until what is told of the group has all of these words.
-#[track_caller]
-fn wait_told(sandbox: &Sandbox, words: &[&str]) {
-    wait(sandbox, &format!("{words:?} is not told"), |group| {
-        let told = group.to_string();
-        words.iter().all(|word| told.contains(word))
     });
 }
 
@@ -114,7 +89,7 @@ fn a_change_that_amazon_refuses_pauses_the_rollout_and_the_next_document_goes_on
     fake.world()
         .refuse("UpdateAutoScalingGroup", "ValidationError", 1);
     push(&sandbox, 2);
-    wait_told(&sandbox, &["RolloutPaused", "ValidationError"]);
+    sandbox.wait_told("web", &["RolloutPaused", "ValidationError"]);
     wait_listed(&fake, 8);
     assert_eq!(only_group(&fake), name);
     let calls = fake.world().calls.get("UpdateAutoScalingGroup").copied();
@@ -156,7 +131,7 @@ fn a_way_back_whose_refresh_fails_is_told_and_the_next_document_changes_the_same
     push(&sandbox, 1);
     fail_refresh(&fake, 2, 2);
     let words = ["Lost", "its instance refresh is Failed: Warmup timed out"];
-    wait_told(&sandbox, &words);
+    sandbox.wait_told("web", &words);
     wait_listed(&fake, 8);
     assert_eq!(only_group(&fake), name);
     fake.world().refreshes_wait = false;

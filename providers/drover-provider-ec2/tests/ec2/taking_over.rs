@@ -84,21 +84,6 @@ fn assert_nothing_is_changed_in(fake: &Fake, listings: u64) {
     }
 }
 
-/// Waits until what is told of the group has these words.
-#[track_caller]
-fn wait_told(sandbox: &Sandbox, words: &str) {
-    let started = Instant::now();
-    let mut last = String::new();
-    while started.elapsed() < PATIENCE {
-        last = sandbox.group("web").unwrap_or_default().to_string();
-        if last.contains(words) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("{words} is not told: {last}\n{}", sandbox.log());
-}
-
 fn calls_of(fake: &Fake, actions: [&str; 3]) -> [u64; 3] {
     let calls = fake.calls();
     actions.map(|action| calls.get(action).copied().unwrap_or(0))
@@ -147,11 +132,9 @@ fn a_scaling_groups_instances_are_adopted_when_its_processes_are_suspended() {
     let text = text.replace(", keyName: ''", "");
     push(&sandbox, "take over", &text);
     sandbox.start();
-    wait_told(
-        &sandbox,
-        "suspend-processes --auto-scaling-group-name workers",
-    );
-    wait_told(&sandbox, "OwnerStillActs");
+    let hint = "suspend-processes --auto-scaling-group-name workers";
+    sandbox.wait_told("web", &[hint]);
+    sandbox.wait_told("web", &["OwnerStillActs"]);
     assert_nothing_is_changed_in(&fake, 6);
 
     let all = [

@@ -111,8 +111,18 @@ async fn a_group_plugin_that_is_started_anew_still_manages_what_it_did() {
     assert!(claim().await.contains("still manages"));
     crash(&scope, group).await;
     assert_eq!(claim().await, who);
-    // Its own answer without the group frees it at once, whatever becomes of the plugin then.
+    // Started anew it begins with nothing, until somebody commits the group again.
     let group = serving(&scope, &["others"]);
+    let anew = "the group workers, which plugin group managed before it was started anew and has not told of since; free it, or wait: two minutes after the start it counts as free";
+    assert_eq!(claim().await, anew);
+    scope.clock.advance(Duration::from_secs(119));
+    assert_eq!(claim().await, anew);
+    crash(&scope, group).await;
+    assert_eq!(claim().await, who);
+    let group = serving(&scope, &["others"]);
+    scope.clock.advance(Duration::from_secs(119));
+    assert_eq!(claim().await, anew);
+    scope.clock.advance(Duration::from_mins(2));
     assert_eq!(claim().await, "");
     crash(&scope, group).await;
     assert_eq!(claim().await, "");

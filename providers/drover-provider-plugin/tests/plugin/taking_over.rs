@@ -217,6 +217,29 @@ async fn a_group_that_is_still_watched_is_said_and_nothing_of_it_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_fleet_has_taken_since_it_was_told_of_is_not_gone() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    of_group(&scope.fake, "i-2");
+    let provider = scope.open();
+    provider.adopt(&adopt("i-1", 1)).await.unwrap();
+    assert_eq!(handles(&provider).await, ["i-2"]);
+    let mut theirs = scope.fake.tags("i-1");
+    theirs["drover.fleet"] = json!("other");
+    theirs["drover.token"] = json!(adopt("i-1", 7).token.to_string());
+    for id in ["i-2", "i-3"] {
+        scope.fake.add_stranger(id, theirs.clone());
+    }
+    // It never was one to adopt.
+    let found = strangers(&provider).await;
+    assert_eq!(handles(&provider).await, ["i-2"]);
+    let claimed = found[0].claimed_by.clone().unwrap();
+    assert!(claimed.starts_with("the fleet other, which"), "{claimed}");
+    let refused = provider.adopt(&adopt("i-2", 2)).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_plugin_that_does_not_answer_may_watch_anything() {
     let scope = Scope::new();
     of_group(&scope.fake, "i-1");

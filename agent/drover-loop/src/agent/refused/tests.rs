@@ -31,19 +31,7 @@ fn recorded(text: &str) -> RecordedGroup {
 }
 
 fn made(recorded: &mut RecordedGroup, created_at: Timestamp) {
-    let was = RecordedInstance {
-        provider_ref: None,
-        seat: None,
-        digests: Digests::of_unknown_template(),
-        class: "Available".to_owned(),
-        draining: false,
-        why: None,
-        address: None,
-        zone: None,
-        created_at,
-        tags: BTreeMap::new(),
-        kept: None,
-    };
+    let was = RecordedInstance::available(Digests::of_unknown_template(), created_at);
     let id = InstanceId::new(recorded.name.clone(), 1);
     recorded.instances.insert(id, was);
 }

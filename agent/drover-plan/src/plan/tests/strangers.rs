@@ -74,6 +74,11 @@ fn an_empty_answer_makes_nothing_beside_what_another_owner_has() {
         assert_eq!(pass(&mut fixture, seconds, &[]), ["OwnerStillActs"]);
         assert_eq!(creates(&fixture), 0, "{seconds}");
         assert_eq!(since(&fixture, "i-2"), Some(at(1)));
+        // That owner is not said to act now: nobody knows.
+        let told = text(&fixture);
+        let before =
+            "nothing is touched: not shown now; when last seen, the InfraKit group workers";
+        assert!(told.contains(before), "{told}");
     }
     let told = lint_of_creates(&fixture, 3);
     assert_snapshot!(told, @"create would be done before everything is adopted");

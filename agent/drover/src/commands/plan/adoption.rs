@@ -1,0 +1,81 @@
+//! What a commit takes over of what others made. Documents say what is asked for, and not what there is: that is what an
+//! agent recorded that watches by the document before, or nobody knows it yet.
+
+use std::sync::Arc;
+
+use drover_model::{Adopt, Group, GroupSpec, Manage, RecordedGroup};
+use drover_spec::Located;
+
+/// What is known of what a commit takes over.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Adoption<'a> {
+    /// It takes nothing over.
+    None,
+    /// It takes over what the agent has seen so far, and that is what the change comes from.
+    Seen(&'a RecordedGroup),
+    /// It takes over whatever the agent will find.
+    Unknown,
+}
+
+impl<'a> Adoption<'a> {
+    /// Returns what is taken over by a group that was `before` and is `after`.
+    pub(super) fn of(
+        before: Option<&Located<Arc<Group>>>,
+        after: Option<&Group>,
+        state: Option<&'a RecordedGroup>,
+    ) -> Self {
+        let Some((after, adopt)) = after.and_then(|it| Some((&it.spec, it.spec.adopt.as_ref()?)))
+        else {
+            return Self::None;
+        };
+        let Some(before) = before else {
+            return Self::Unknown;
+        };
+        let spec = &before.value.spec;
+        let same = asks_the_same(spec, after);
+        match (spec.manage, after.manage) {
+            // It goes on with what it does, and watching takes nothing over.
+            (Manage::Full, Manage::Full) if same => Self::None,
+            (Manage::Full | Manage::Observe, Manage::Observe) => Self::None,
+            (Manage::Observe, Manage::Full) if same => Self::watched(&before.text, adopt, state),
+            (Manage::Full | Manage::Observe, Manage::Full) => Self::Unknown,
+        }
+    }
+
+    /// Returns what an agent has seen by a document with this text.
+    fn watched(text: &str, adopt: &Adopt, state: Option<&'a RecordedGroup>) -> Self {
+        // By another document it may have looked for something else.
+        let accepted = |state: &&RecordedGroup| {
+            let accepted = state.accepted.as_ref();
+            state.deleting.is_none() && accepted.is_some_and(|accepted| *accepted.text == *text)
+        };
+        match state.filter(accepted) {
+            Some(state) if state.strangers.is_empty() => {
+                let done = state.adopted.as_ref() == Some(&adopt.match_tags);
+                if done { Self::None } else { Self::Unknown }
+            }
+            Some(state) if state.stable.is_some() => Self::Seen(state),
+            Some(_) | None => Self::Unknown,
+        }
+    }
+
+    /// Takes up what the group comes from.
+    pub(super) fn begin(self, recorded: &mut RecordedGroup) {
+        match self {
+            Self::Seen(state) => {
+                recorded.stable.clone_from(&state.stable);
+                recorded.stable_size = state.stable_size;
+                recorded.size = state.size;
+                recorded.quorum.clone_from(&state.quorum);
+                recorded.strangers.clone_from(&state.strangers);
+                recorded.templates.extend(state.templates.clone());
+            }
+            Self::None | Self::Unknown => {}
+        }
+    }
+}
+
+/// Whether two documents look for the same in the same place.
+fn asks_the_same(before: &GroupSpec, after: &GroupSpec) -> bool {
+    (&before.adopt, &before.provider) == (&after.adopt, &after.provider)
+}
