@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid,
-    Held, InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
+    Held, InstanceId, MemberId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
     RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, SpentApprovals, Template,
     Timestamp, UpDown, Value,
 };
@@ -244,6 +244,8 @@ pub struct Proving {
     pub before: Digests,
     /// The size that the group had converged at with that one.
     pub size_before: u32,
+    /// The members that a quorum group had converged at with that one.
+    pub members_before: BTreeSet<MemberId>,
     /// Until when.
     pub until: Timestamp,
     /// The rollout, with what failed so far.

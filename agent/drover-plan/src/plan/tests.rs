@@ -456,6 +456,7 @@ mod keep;
 mod orders;
 mod placement;
 mod policies;
+mod proving;
 mod restart;
 mod rollout;
 mod scaling;

@@ -314,10 +314,15 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
 }
 
 fn proving(reader: &Reader<'_>) -> Result<Proving, RecordError> {
-    reader.only(&["before", "sizeBefore", "until", "rollout"])?;
+    reader.only(&["before", "sizeBefore", "membersBefore", "until", "rollout"])?;
+    let members = reader.optional_with("membersBefore", |reader| {
+        let ids = reader.list()?;
+        ids.iter().map(Reader::parsed).collect::<Result<_, _>>()
+    })?;
     Ok(Proving {
         before: digests(&reader.get("before")?)?,
         size_before: reader.get("sizeBefore")?.number()?,
+        members_before: members.unwrap_or_default(),
         until: reader.get("until")?.time()?,
         rollout: rollout(&reader.get("rollout")?)?,
     })

@@ -147,9 +147,12 @@ fn rollout(rollout: &Rollout) -> Yaml {
 }
 
 fn proving(proving: &Proving) -> Yaml {
+    let members = proving.members_before.iter().map(Yaml::text);
+    let members = (!proving.members_before.is_empty()).then(|| Yaml::List(members.collect()));
     MapOf::new()
         .text("before", &proving.before)
         .number("sizeBefore", proving.size_before)
+        .optional("membersBefore", members)
         .text("until", &format_time(proving.until))
         .with("rollout", rollout(&proving.rollout))
         .build()

@@ -314,14 +314,15 @@ fn seat_id() -> SeatId {
     }
 }
 
+fn members() -> impl Strategy<Value = BTreeSet<MemberId>> {
+    let id = "[a-z][a-z0-9]{0,5}".prop_map(|text| MemberId::parse(&text).unwrap());
+    btree_set(id, 0..4)
+}
+
 fn quorum() -> impl Strategy<Value = RecordedQuorum> {
-    let ids = || {
-        let id = "[a-z][a-z0-9]{0,5}".prop_map(|text| MemberId::parse(&text).unwrap());
-        btree_set(id, 0..4)
-    };
     (
-        ids(),
-        ids(),
+        members(),
+        members(),
         any::<bool>(),
         option::of(time()),
         option::of(any::<u64>()),
@@ -412,10 +413,11 @@ fn rollout() -> impl Strategy<Value = Rollout> {
 }
 
 fn proving() -> impl Strategy<Value = Proving> {
-    (digests(), any::<u32>(), time(), rollout()).prop_map(
-        |(before, size_before, until, rollout)| Proving {
+    (digests(), any::<u32>(), members(), time(), rollout()).prop_map(
+        |(before, size_before, members_before, until, rollout)| Proving {
             before,
             size_before,
+            members_before,
             until,
             rollout,
         },
