@@ -413,15 +413,13 @@ fn rollout() -> impl Strategy<Value = Rollout> {
 }
 
 fn proving() -> impl Strategy<Value = Proving> {
-    (digests(), any::<u32>(), members(), time(), rollout()).prop_map(
-        |(before, size_before, members_before, until, rollout)| Proving {
-            before,
-            size_before,
-            members_before,
-            until,
-            rollout,
-        },
-    )
+    (digests(), any::<u32>(), members(), time(), rollout()).prop_map(|of| Proving {
+        before: of.0,
+        size_before: of.1,
+        members_before: of.2,
+        until: of.3,
+        rollout: of.4,
+    })
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
