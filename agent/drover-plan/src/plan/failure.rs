@@ -249,7 +249,7 @@ impl Draft<'_> {
         let rests = resting.is_some() || (rollout.stages.bake_since.is_some() && self.all_serve());
         let stands_still = rests || self.clock_stands_still();
         let stood_still = rollout.clock_stood_still || self.nobody_acted();
-        let begins_anew = self.progressed() || (stood_still && !stands_still);
+        let begins_anew = self.progressed(rollout.progressed_at) || (stood_still && !stands_still);
         for rollout in [&mut rollout, &mut advanced] {
             if begins_anew {
                 rollout.progressed_at = now;
@@ -351,18 +351,26 @@ impl Draft<'_> {
         failures
     }
 
-    /// Returns whether an instance of the target became available since the last record.
-    fn progressed(&self) -> bool {
+    /// Returns whether an instance became available with the target, or got it, since the last record. One that breaks
+    /// and recovers, over and over, has got on only the first time: it is not the last step that made it so.
+    fn progressed(&self, last: Timestamp) -> bool {
         let available = InstanceClass::Available.as_str();
         let recorded = &self.input.recorded.instances;
-        self.live().any(|member| {
-            let before = recorded.get(&member.id);
-            serves(member)
-                && self.counts_as_current(&member.digests)
-                && before.is_none_or(|before| {
-                    before.class != available || !self.counts_as_current(&before.digests)
-                })
+        let mut current = self
+            .live()
+            .filter(|member| serves(member) && self.counts_as_current(&member.digests));
+        current.any(|member| match recorded.get(&member.id) {
+            Some(before) if !self.counts_as_current(&before.digests) => true,
+            Some(before) if before.class == available => false,
+            Some(_) | None => self.is_first_served_after(member, last),
         })
+    }
+
+    /// Returns whether the earliest that a member can have been available with what it is made of is after `last`.
+    fn is_first_served_after(&self, member: &Member, last: Timestamp) -> bool {
+        let memory = self.input.classified.memory.get(&member.id);
+        let ready_at = memory.and_then(|memory| memory.ready_at.max(memory.changed_at));
+        ready_at.is_none_or(|at| later(at, self.spec.rollout.min_ready) > last)
     }
 
     fn pause_cause(&self, rollout: &Rollout, failed: &Failed) -> Option<PauseCause> {
