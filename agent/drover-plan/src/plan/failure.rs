@@ -12,6 +12,7 @@ use drover_model::{
 use super::create::blames_template;
 use super::draft::Draft;
 use super::held_for;
+use super::late::was_whole;
 use super::observes;
 use crate::classify::is_launch;
 use crate::numbers::serves;
@@ -304,6 +305,7 @@ impl Draft<'_> {
         // Canaries and what bakes are watched for as long as that takes.
         let watched = self.watches_canaries(rollout) || rollout.stages.bake_since.is_some();
         let monitor = self.spec.rollout.monitor;
+        let late = self.counts_late(rollout);
         for member in self
             .remaining()
             .filter(|member| member.digests == rollout.target && !self.completed(member))
@@ -321,7 +323,9 @@ impl Draft<'_> {
                 .is_some_and(|ready| watched || elapsed(ready, self.input.now) < monitor);
             let counts = match member.class {
                 InstanceClass::Failed { .. } => true,
-                InstanceClass::Exited(_) | InstanceClass::Unhealthy { .. } => early,
+                InstanceClass::Exited(_) | InstanceClass::Unhealthy { .. } => {
+                    early || (late && was_whole(self.input.recorded.instances.get(&member.id)))
+                }
                 InstanceClass::Terminating
                 | InstanceClass::Lost { .. }
                 | InstanceClass::Suspect { .. }

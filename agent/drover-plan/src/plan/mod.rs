@@ -19,6 +19,7 @@ mod heal;
 mod in_place;
 mod interruption;
 mod keep;
+mod late;
 mod orders;
 mod placement;
 mod proving;
