@@ -142,7 +142,7 @@ fn the_members_of_a_quorum_are_those_from_before_as_well() {
         recorded.quorum = Some(known(&["m1", "m2", "m3"]));
         let input = crate::PlanInput {
             recorded: &recorded,
-            ..input.clone()
+            ..*input
         };
         let mut draft = crate::plan::draft::Draft::new(&input);
         draft.begin_proving(recorded.rollout.clone().unwrap());
@@ -162,7 +162,7 @@ fn the_members_of_a_quorum_are_those_from_before_as_well() {
         });
         let input = crate::PlanInput {
             recorded: &recorded,
-            ..input.clone()
+            ..*input
         };
         let mut draft = crate::plan::draft::Draft::new(&input);
         draft.next.accepted.clone_from(&recorded.accepted);
