@@ -51,7 +51,8 @@ pub struct RecordedGroup {
     pub ignored: BTreeMap<Digests, IgnoredDifference>,
     /// The rollout in progress or paused.
     pub rollout: Option<Rollout>,
-    /// The rollout that completed last, while what it rolled out may still break within `rollout.monitor`.
+    /// The rollout that completed last, while what it rolled out may still break within `rollout.monitor`, and after
+    /// that until something else changes.
     pub proving: Option<Proving>,
     /// The document's template, while its failure keeps it from being used.
     pub quarantine: Option<Quarantine>,

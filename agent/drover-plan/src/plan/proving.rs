@@ -51,14 +51,17 @@ impl Draft<'_> {
     /// template is the one before it again, and the rollout stands where its failures paused it.
     pub(super) fn track_proving(&mut self) -> Option<PauseCause> {
         let mut proving = self.next.proving.take()?;
-        if self.has_proved(&proving) {
+        if self.is_dropped(&proving) {
+            return None;
+        }
+        if self.input.now >= proving.until {
+            self.next.proving = Some(proving);
             return None;
         }
         let failed_now = self.note_failures(&mut proving.rollout);
         let count = proving.rollout.failures.len() as u32;
         let threshold = self.spec.failure_threshold(self.resolved.size);
         if failed_now == 0 || count < threshold {
-            // Its end changes nothing that anybody waits for, so nobody is woken up for it.
             self.next.proving = Some(proving);
             return None;
         }
@@ -80,9 +83,18 @@ impl Draft<'_> {
         Some(cause)
     }
 
-    /// Returns whether the watch is over: by time, or because the document is not what it was any more. The sizes
-    /// that a policy chooses end nothing.
-    fn has_proved(&self, proving: &Proving) -> bool {
+    /// Forgets a watch that is over. Its end changes nothing that anybody waits for, so nobody is woken up for it, and
+    /// by itself it changes no record: it goes with whatever changes next.
+    pub(super) fn forget_proved(&mut self) {
+        let over = |proving: &Proving| self.input.now >= proving.until;
+        if self.next.proving.as_ref().is_some_and(over) && self.next != *self.input.recorded {
+            self.next.proving = None;
+        }
+    }
+
+    /// Returns whether the watch ends before its time, because the document is not what it was any more. The sizes that
+    /// a policy chooses end nothing.
+    fn is_dropped(&self, proving: &Proving) -> bool {
         let text = |accepted: &Option<AcceptedDocument>| -> Option<Arc<str>> {
             accepted.as_ref().map(|accepted| accepted.text.clone())
         };
@@ -92,7 +104,7 @@ impl Draft<'_> {
             && proving.rollout.target == self.target
             && self.next.stable.as_ref() == Some(&self.target)
             && self.next.templates.contains_key(&proving.before);
-        self.input.now >= proving.until || !same || self.rolls_back() || !self.heeds_failures()
+        !same || self.rolls_back() || !self.heeds_failures()
     }
 
     fn heeds_failures(&self) -> bool {

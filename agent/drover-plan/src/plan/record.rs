@@ -30,6 +30,7 @@ impl Draft<'_> {
         }
         self.record_conditions();
         self.record_ignored();
+        self.forget_proved();
         self.drop_templates();
     }
 

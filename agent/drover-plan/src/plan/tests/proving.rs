@@ -194,6 +194,7 @@ fn still_fails(fixture: &mut Fixture) -> bool {
     let stable = fixture.recorded.stable.clone();
     breaks(fixture, "web-2");
     let (plan, _) = fixture.planned();
+    assert_eq!(fixture.recorded.phase, GroupPhase::Converged);
     if plan.next.stable == stable {
         assert_eq!((plan.next.rollout, plan.next.proving), (None, None));
         return false;
@@ -209,6 +210,8 @@ fn time_ends_the_watch() {
     assert!(still_fails(&mut fixture));
     let (mut fixture, before) = completed(3);
     fixture.later(240);
+    // Its end alone makes no commit.
+    assert_eq!(fixture.planned().0.next, fixture.recorded);
     assert!(!still_fails(&mut fixture));
     // With it goes what was kept for it.
     let (plan, _) = fixture.planned();
