@@ -154,6 +154,7 @@ scenarios! {
     rollback_fails
     rollback_midway
     rollback_refused
+    rollout_fails_after_it_completed
     rollout_paused
     scale_in
     scale_in_takes_the_broken_first

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid,
-    Held, InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
+    Held, InstanceId, MemberId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
     RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, SpentApprovals, Template,
     Timestamp, UpDown, Value,
 };
@@ -51,6 +51,9 @@ pub struct RecordedGroup {
     pub ignored: BTreeMap<Digests, IgnoredDifference>,
     /// The rollout in progress or paused.
     pub rollout: Option<Rollout>,
+    /// The rollout that completed last, while what it rolled out may still break within `rollout.monitor`, and after
+    /// that until something else changes.
+    pub proving: Option<Proving>,
     /// The document's template, while its failure keeps it from being used.
     pub quarantine: Option<Quarantine>,
     /// Failed launches in a row and when the next may happen.
@@ -108,6 +111,7 @@ impl RecordedGroup {
             templates: BTreeMap::new(),
             ignored: BTreeMap::new(),
             rollout: None,
+            proving: None,
             quarantine: None,
             backoff: None,
             cooling: BTreeMap::new(),
@@ -231,6 +235,22 @@ pub struct RolloutStages {
     pub bake_since: Option<Timestamp>,
     /// How many instances the rollout itself brought to the target, where healing does not.
     pub updated: Option<u32>,
+}
+
+/// A rollout that completed before `rollout.monitor` was over for the last of its instances: it fails after all
+/// when enough of them break until then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proving {
+    /// The last good template before it.
+    pub before: Digests,
+    /// The size that the group had converged at with that one.
+    pub size_before: u32,
+    /// The members that a quorum group had converged at with that one.
+    pub members_before: BTreeSet<MemberId>,
+    /// Until when.
+    pub until: Timestamp,
+    /// The rollout, with what failed so far.
+    pub rollout: Rollout,
 }
 
 /// Something that was asked of a rollout.

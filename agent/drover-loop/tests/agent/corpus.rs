@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use drover_loop::{Replayed, replay};
 use drover_model::ExitReport;
@@ -52,6 +53,8 @@ async fn moments() -> BTreeMap<&'static str, Moment> {
     world.push(&[("web", &group_with("web", 5, "b", window))]);
     found.insert("roll", when(&mut world, "web", "\"drain\"").await);
     world.converge().await;
+    // What breaks sooner is a failure of the rollout, which has only just completed.
+    world.clock.advance(Duration::from_mins(5));
     let now = world.clock.now();
     world.sim(|mut sim| {
         let victim = sim.instances(now).next().unwrap().provider_ref.clone();

@@ -25,6 +25,7 @@ impl<'a> Draft<'a> {
         self.course = Course::Removes;
         self.next.size = 0;
         self.next.rollout = None;
+        self.next.proving = None;
         self.next.backoff = None;
         self.next.strangers.clear();
         self.next.adopted = None;

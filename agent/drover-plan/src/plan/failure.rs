@@ -12,6 +12,7 @@ use drover_model::{
 use super::create::blames_template;
 use super::draft::Draft;
 use super::held_for;
+use super::late::was_whole;
 use super::observes;
 use crate::classify::is_launch;
 use crate::numbers::serves;
@@ -226,6 +227,10 @@ impl Draft<'_> {
     /// Tracks the rollout to the target. Returns why it stopped, if it did in this pass.
     fn track_target(&mut self) -> Option<PauseCause> {
         let now = self.input.now;
+        if let Some(cause) = self.track_proving() {
+            self.resting = None;
+            return Some(cause);
+        }
         // What is on its way back is not there yet, though it has the template.
         let outdated =
             self.remaining().any(|member| !self.current(member)) || self.rollout_stands_in();
@@ -239,22 +244,13 @@ impl Draft<'_> {
             .filter(|rollout| rollout.target == self.target)
             .unwrap_or_else(|| Rollout::new(self.target.clone(), now, self.resolved.size));
         self.track_updated(&mut rollout);
-        let mut failed_now = 0;
-        for (id, why) in self.target_failures(&rollout) {
-            if rollout.forgiven.contains(&id) {
-                continue;
-            }
-            if rollout.failures.insert(id.clone()) {
-                rollout.last_failure = Some(format!("{id}: {why}"));
-                failed_now += 1;
-            }
-        }
+        let failed_now = self.note_failures(&mut rollout);
         let mut advanced = rollout.clone();
         let resting = self.advance(&mut advanced);
         let rests = resting.is_some() || (rollout.stages.bake_since.is_some() && self.all_serve());
         let stands_still = rests || self.clock_stands_still();
         let stood_still = rollout.clock_stood_still || self.nobody_acted();
-        let begins_anew = self.progressed() || (stood_still && !stands_still);
+        let begins_anew = self.progressed(rollout.progressed_at) || (stood_still && !stands_still);
         for rollout in [&mut rollout, &mut advanced] {
             if begins_anew {
                 rollout.progressed_at = now;
@@ -280,6 +276,21 @@ impl Draft<'_> {
         None
     }
 
+    /// Notes the instances of the target that failed. Returns how many of them are new.
+    pub(super) fn note_failures(&self, rollout: &mut Rollout) -> u32 {
+        let mut failed_now = 0;
+        for (id, why) in self.target_failures(rollout) {
+            if rollout.forgiven.contains(&id) {
+                continue;
+            }
+            if rollout.failures.insert(id.clone()) {
+                rollout.last_failure = Some(format!("{id}: {why}"));
+                failed_now += 1;
+            }
+        }
+        failed_now
+    }
+
     /// Returns whether every instance is there, has the target and serves.
     fn all_serve(&self) -> bool {
         let good = self
@@ -294,6 +305,7 @@ impl Draft<'_> {
         // Canaries and what bakes are watched for as long as that takes.
         let watched = self.watches_canaries(rollout) || rollout.stages.bake_since.is_some();
         let monitor = self.spec.rollout.monitor;
+        let late = self.counts_late(rollout);
         for member in self
             .remaining()
             .filter(|member| member.digests == rollout.target && !self.completed(member))
@@ -311,7 +323,9 @@ impl Draft<'_> {
                 .is_some_and(|ready| watched || elapsed(ready, self.input.now) < monitor);
             let counts = match member.class {
                 InstanceClass::Failed { .. } => true,
-                InstanceClass::Exited(_) | InstanceClass::Unhealthy { .. } => early,
+                InstanceClass::Exited(_) | InstanceClass::Unhealthy { .. } => {
+                    early || (late && was_whole(self.input.recorded.instances.get(&member.id)))
+                }
                 InstanceClass::Terminating
                 | InstanceClass::Lost { .. }
                 | InstanceClass::Suspect { .. }
@@ -341,18 +355,26 @@ impl Draft<'_> {
         failures
     }
 
-    /// Returns whether an instance of the target became available since the last record.
-    fn progressed(&self) -> bool {
+    /// Returns whether an instance became available with the target, or got it, since the last record. One that breaks
+    /// and recovers, over and over, has got on only the first time: it is not the last step that made it so.
+    fn progressed(&self, last: Timestamp) -> bool {
         let available = InstanceClass::Available.as_str();
         let recorded = &self.input.recorded.instances;
-        self.live().any(|member| {
-            let before = recorded.get(&member.id);
-            serves(member)
-                && self.counts_as_current(&member.digests)
-                && before.is_none_or(|before| {
-                    before.class != available || !self.counts_as_current(&before.digests)
-                })
+        let mut current = self
+            .live()
+            .filter(|member| serves(member) && self.counts_as_current(&member.digests));
+        current.any(|member| match recorded.get(&member.id) {
+            Some(before) if !self.counts_as_current(&before.digests) => true,
+            Some(before) if before.class == available => false,
+            Some(_) | None => self.is_first_served_after(member, last),
         })
+    }
+
+    /// Returns whether the earliest that a member can have been available with what it is made of is after `last`.
+    fn is_first_served_after(&self, member: &Member, last: Timestamp) -> bool {
+        let memory = self.input.classified.memory.get(&member.id);
+        let ready_at = memory.and_then(|memory| memory.ready_at.max(memory.changed_at));
+        ready_at.is_none_or(|at| later(at, self.spec.rollout.min_ready) > last)
     }
 
     fn pause_cause(&self, rollout: &Rollout, failed: &Failed) -> Option<PauseCause> {

@@ -89,10 +89,12 @@ impl Draft<'_> {
         self.fresh = Fresh::Target;
         let paused = |held: &Held| matches!(held.hold, Hold::RolloutPaused(_));
         self.holds.retain(|held| !paused(held));
+        if let Some(rollout) = self.next.rollout.take() {
+            self.begin_proving(rollout);
+        }
         self.next.stable = Some(self.target.clone());
         self.next.stable_size = size;
         self.next.settled = settled_under(self.input);
-        self.next.rollout = None;
         // Who has a successor to come waits for it as long as launches wait.
         if !self.has_work_ordered() {
             self.next.backoff = None;

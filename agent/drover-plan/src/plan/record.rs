@@ -30,6 +30,7 @@ impl Draft<'_> {
         }
         self.record_conditions();
         self.record_ignored();
+        self.forget_proved();
         self.drop_templates();
     }
 
@@ -312,6 +313,7 @@ impl Draft<'_> {
         let mut used: BTreeSet<&Digests> = BTreeSet::new();
         used.extend(self.next.target.as_ref());
         used.extend(self.next.stable.as_ref());
+        used.extend(self.next.proving.as_ref().map(|of| &of.before));
         used.extend(self.next.quarantine.as_ref().map(|of| &of.digests));
         used.extend(
             self.next

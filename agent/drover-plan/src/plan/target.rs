@@ -62,6 +62,13 @@ pub fn differences<'a>(
             .and_then(known)
             .filter(|(stable, _)| *stable != target),
     );
+    // Should the target fail after all, this is the last good one again.
+    let before = recorded.proving.as_ref().map(|proving| &proving.before);
+    to.extend(
+        before
+            .and_then(known)
+            .filter(|(before, _)| *before != target),
+    );
     let mut differences = Vec::new();
     for (from, old) in have.into_iter().filter_map(known) {
         for (to, new) in &to {

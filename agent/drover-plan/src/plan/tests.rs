@@ -433,13 +433,13 @@ fn ten_thousand_steps_are_not_planned_at_once() {
 #[test]
 fn a_plan_reads_as_people_would_say_it() {
     let mut fixture = Fixture::converged(3);
-    fixture.group.spec.template = template(2);
     fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
+    fixture.group.spec.template = template(2);
     let (plan, report) = fixture.planned();
     let text = render(&plan, &report);
     let digest = fixture.digests();
     insta::assert_snapshot!(text.replace(digest.short(), "DIGEST"), @r"
-    web: size 3, 3 total, 2 available (floor 3, ceiling 4), 0 updated, 2 outdated: Progressing
+    web: size 3, 3 total, 2 available (floor 3, ceiling 4), 0 updated, 3 outdated: Progressing
       destroy web-2 (heal)
       create web-4 from DIGEST (scaleOut)
       hold FirstBatch (update): waiting for the first instance of the new template to become available
@@ -451,11 +451,13 @@ mod adopt;
 mod changes;
 mod cluster;
 mod ends;
+mod health;
 mod in_place;
 mod keep;
 mod orders;
 mod placement;
 mod policies;
+mod proving;
 mod restart;
 mod rollout;
 mod scaling;

@@ -6,9 +6,10 @@ use drover_model::{
     AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
     ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, Heeded,
     IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
-    PauseCause, ProviderRef, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
-    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Revision, Rollout, RolloutStages,
-    RolloutState, SeatId, Settled, SpentApprovals, Template, TemplateParts, Timestamp, UpDown,
+    PauseCause, ProviderRef, Proving, Quarantine, RateSlot, RecordedGroup, RecordedInstance,
+    RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Revision, Rollout,
+    RolloutStages, RolloutState, SeatId, Settled, SpentApprovals, Template, TemplateParts,
+    Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -17,7 +18,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 35] = [
+const GROUP_FIELDS: [&str; 36] = [
     "apiVersion",
     "kind",
     "format",
@@ -31,6 +32,7 @@ const GROUP_FIELDS: [&str; 35] = [
     "conditions",
     "holds",
     "rollout",
+    "proving",
     "quarantine",
     "backoff",
     "destroyed",
@@ -89,6 +91,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             })?
             .unwrap_or_default(),
         rollout: root.optional_with("rollout", rollout)?,
+        proving: root.optional_with("proving", proving)?,
         quarantine: root.optional_with("quarantine", quarantine)?,
         backoff: root.optional_with("backoff", backoff)?,
         change: root.optional_with("change", Reader::parsed)?,
@@ -307,6 +310,21 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
         last_failure: reader.optional_with("lastFailure", Reader::string)?,
         stages: reader.optional_with("stages", stages)?.unwrap_or_default(),
         refused: reader.optional_with("refused", Reader::string)?,
+    })
+}
+
+fn proving(reader: &Reader<'_>) -> Result<Proving, RecordError> {
+    reader.only(&["before", "sizeBefore", "membersBefore", "until", "rollout"])?;
+    let members = reader.optional_with("membersBefore", |reader| {
+        let ids = reader.list()?;
+        ids.iter().map(Reader::parsed).collect::<Result<_, _>>()
+    })?;
+    Ok(Proving {
+        before: digests(&reader.get("before")?)?,
+        size_before: reader.get("sizeBefore")?.number()?,
+        members_before: members.unwrap_or_default(),
+        until: reader.get("until")?.time()?,
+        rollout: rollout(&reader.get("rollout")?)?,
     })
 }
 

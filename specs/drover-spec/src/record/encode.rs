@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass, Heeded,
-    IgnoredDifference, Kept, Kind, LaunchBackoff, MemberId, Order, OrderState, PauseCause,
+    IgnoredDifference, Kept, Kind, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Proving,
     Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider,
     RecordedQuorum, RecordedStranger, Resize, Revision, Rollout, RolloutStages, RolloutState,
     Settled, SpentApprovals, Template, Timestamp, UpDown,
@@ -54,6 +54,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         )
         .optional("ignored", ignored(group))
         .optional("rollout", group.rollout.as_ref().map(rollout))
+        .optional("proving", group.proving.as_ref().map(proving))
         .optional("quarantine", group.quarantine.as_ref().map(quarantine))
         .optional("backoff", group.backoff.as_ref().map(backoff))
         .optional("cooling", cooling(&group.cooling))
@@ -142,6 +143,18 @@ fn rollout(rollout: &Rollout) -> Yaml {
         .optional_text("lastFailure", rollout.last_failure.as_ref())
         .optional("stages", stages(&rollout.stages))
         .optional_text("refused", rollout.refused.as_ref())
+        .build()
+}
+
+fn proving(proving: &Proving) -> Yaml {
+    let members = proving.members_before.iter().map(Yaml::text);
+    let members = (!proving.members_before.is_empty()).then(|| Yaml::List(members.collect()));
+    MapOf::new()
+        .text("before", &proving.before)
+        .number("sizeBefore", proving.size_before)
+        .optional("membersBefore", members)
+        .text("until", &format_time(proving.until))
+        .with("rollout", rollout(&proving.rollout))
         .build()
 }
 

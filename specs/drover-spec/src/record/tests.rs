@@ -5,10 +5,10 @@ use drover_model::{
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
     ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
     InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
-    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
-    Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
-    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Settled, Signer, SourceSpan,
-    SpentApprovals, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Proving, Quarantine,
+    RateSlot, Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
+    RecordedStranger, Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Settled,
+    Signer, SourceSpan, SpentApprovals, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -314,14 +314,15 @@ fn seat_id() -> SeatId {
     }
 }
 
+fn members() -> impl Strategy<Value = BTreeSet<MemberId>> {
+    let id = "[a-z][a-z0-9]{0,5}".prop_map(|text| MemberId::parse(&text).unwrap());
+    btree_set(id, 0..4)
+}
+
 fn quorum() -> impl Strategy<Value = RecordedQuorum> {
-    let ids = || {
-        let id = "[a-z][a-z0-9]{0,5}".prop_map(|text| MemberId::parse(&text).unwrap());
-        btree_set(id, 0..4)
-    };
     (
-        ids(),
-        ids(),
+        members(),
+        members(),
         any::<bool>(),
         option::of(time()),
         option::of(any::<u64>()),
@@ -409,6 +410,16 @@ fn rollout() -> impl Strategy<Value = Rollout> {
                 }
             },
         )
+}
+
+fn proving() -> impl Strategy<Value = Proving> {
+    (digests(), any::<u32>(), members(), time(), rollout()).prop_map(|of| Proving {
+        before: of.0,
+        size_before: of.1,
+        members_before: of.2,
+        until: of.3,
+        rollout: of.4,
+    })
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -522,7 +533,8 @@ prop_compose! {
         (target, stable) in (option::of(digests()), option::of(digests())),
         templates in btree_map(digests(), template(), 0..3).boxed(),
         ignored in btree_map(digests(), (name(), name(), text()), 0..3),
-        rollout in option::of(rollout()).boxed(),
+        (rollout, proving) in
+            (option::of(rollout()).boxed(), option::of(proving()).boxed()),
         (quarantine, backoff) in (option::of(quarantine()).boxed(), option::of(backoff()).boxed()),
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
         cooling in btree_map(text(), time(), 0..3),
@@ -597,6 +609,7 @@ prop_compose! {
                 })
                 .collect(),
             rollout,
+            proving,
             quarantine,
             backoff,
             change,
