@@ -134,7 +134,8 @@ impl Draft<'_> {
         let beside = |hold: &Hold| {
             matches!(
                 hold,
-                Hold::AdoptionUnknown { .. }
+                Hold::AdoptedSurplus { .. }
+                    | Hold::AdoptionUnknown { .. }
                     | Hold::StrayInstances { .. }
                     | Hold::DuplicateInstances { .. }
             )
@@ -364,6 +365,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
+        | (Hold::AdoptedSurplus { .. }, Hold::AdoptedSurplus { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
         | (Hold::StrayInstances { .. }, Hold::StrayInstances { .. })
         | (Hold::DuplicateInstances { .. }, Hold::DuplicateInstances { .. })
