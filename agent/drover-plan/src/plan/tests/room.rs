@@ -325,3 +325,25 @@ fn a_rollout_takes_none_of_them_for_what_it_replaces() {
     };
     assert_eq!(*revision, drover_model::AdoptRevision::Assume);
 }
+
+#[test]
+fn a_removal_does_not_wait_for_ever_for_an_adoption_without_an_answer() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let (plan, _) = fixture.planned();
+    let kind = drover_model::IntentKind::Adopt(adopted(&plan)[0].clone());
+    fixture.recorded = plan.next;
+    fixture.intent(-30, kind, drover_model::IntentState::Sent);
+    fixture.removed = true;
+    // Nobody is asked for what a removed document adopts.
+    fixture.surveyed = None;
+    let (plan, _) = fixture.planned();
+    assert_eq!(
+        (verbs(&plan), plan.next.phase.as_str()),
+        (vec![], "Deleting")
+    );
+    fixture.recorded = plan.next;
+    fixture.intents[0].issued_at = at(-600);
+    assert_eq!(verbs(&fixture.planned().0), ["settle"]);
+    fixture.recorded.deleting = None;
+    assert_eq!(fixture.classified().settled, []);
+}
