@@ -148,7 +148,7 @@ fn a_later_template_replaces_what_was_assumed_and_not_what_is_kept() {
 #[test]
 fn what_dies_while_it_is_adopted_is_replaced_once_that_is_certain() {
     live(async |_life| {
-        let (mut sim, strangers) = simulation(2, 2, SimSettings::default());
+        let (mut sim, strangers) = simulation(3, 3, SimSettings::default());
         let lost = Fault::next(Op::Adopt, 1, FaultKind::LostRequest);
         sim.world().inject(lost);
         sim.pass().await.unwrap();
@@ -156,7 +156,7 @@ fn what_dies_while_it_is_adopted_is_replaced_once_that_is_certain() {
         sim.world().vanish(&strangers[0], now);
         sim.world().vanish(&strangers[1], now);
         sim.converge().await.unwrap().unwrap();
-        assert_eq!(sim.world().of_group(sim.name(), sim.now()).len(), 2);
+        assert_eq!(sim.world().of_group(sim.name(), sim.now()).len(), 3);
         assert_eq!(sim.world().stats().created, 2);
     });
 }

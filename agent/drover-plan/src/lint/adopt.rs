@@ -135,10 +135,13 @@ impl Facts<'_> {
         let begun = self.adopting();
         // A group that was to take over what is there has found nothing so far.
         let lacking = self.world.adoption.is_some()
-            && (self.input.recorded.stable.is_none() || self.input.recorded.next_number <= 1)
+            && (self.input.recorded.stable.is_none()
+                || self.input.recorded.next_number <= 1
+                || (self.input.recorded.settled.is_none()
+                    && self.input.recorded.adopted.is_none()))
             && self.world.members.is_empty()
             && self.world.kept.is_empty()
-            && self.open.is_empty();
+            && self.open.keys().all(|intent| self.settled.contains(intent));
         // A removal takes what is the group's and leaves the rest.
         let acts = self.strangers().iter().any(|one| one.claimed_by.is_some());
         let found = acts

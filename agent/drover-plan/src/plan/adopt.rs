@@ -159,9 +159,11 @@ impl<'a> Draft<'a> {
     /// the first.
     fn has_nothing_to_adopt(&self) -> bool {
         let recorded = self.input.recorded;
-        let nothing = self.known().next().is_none() && self.input.intents.is_empty();
-        // Each instance that the group ever had used a number up.
-        let never = recorded.stable.is_none() || recorded.next_number <= 1;
+        let over = |intent: &Intent| self.is_settled(intent);
+        let nothing = self.known().next().is_none() && self.input.intents.iter().all(over);
+        // A number that is used up proves nothing: the adoption may have had no effect.
+        let had = recorded.settled.is_some() || recorded.adopted.is_some();
+        let never = recorded.stable.is_none() || recorded.next_number <= 1 || !had;
         nothing && never && self.resolved.size > 0
     }
 

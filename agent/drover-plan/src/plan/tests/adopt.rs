@@ -143,6 +143,8 @@ fn a_new_group_that_finds_nothing_to_adopt_makes_nothing() {
     let (found, _) = adopting(3, &["i-1", "i-2", "i-3"]).planned();
     fixture.recorded = found.next;
     fixture.recorded.strangers.clear();
+    assert_eq!(codes(&fixture), ["AdoptionRefused"], "it never was its own");
+    fixture.recorded.adopted = Some(tags(&[("owner", "infra")]));
     assert_eq!(fixture.planned().0.steps.len(), 1);
     // Who wants nothing has it.
     let mut fixture = adopting(0, &[]);
@@ -507,6 +509,9 @@ fn what_is_gone_before_it_was_adopted_is_let_go_and_replaced() {
     assert_eq!(since(&fixture, "i-1"), Some(at(0)));
     let strangers = &mut fixture.recorded.strangers;
     strangers.values_mut().next().unwrap().missing_since = Some(at(-120));
+    // An adoption without effect has given the group nothing, though it used a number up.
+    assert_eq!(codes(&fixture), ["AdoptionRefused"]);
+    fixture.recorded.adopted = Some(tags(&[("owner", "infra")]));
     assert_snapshot!(text(&fixture), @"
     web: size 1, 0 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
       settle intent 1 (followUp)
