@@ -396,38 +396,38 @@ fn a_promotion_that_is_proposed_tells_what_it_takes_over_and_ends() {
     is_unknown("empty");
 
     let _agent = sandbox.agent();
-    sandbox.wait_for("workers", "the strangers", |group| group["strangers"] == 8);
+    sandbox.wait_for("workers", "the strangers", |group| group["strangers"] == 3);
     wait_until("the record of them", PATIENCE, || {
         git(&["fetch", "--quiet", "origin"]);
-        proposed(&sandbox, "watched", &[]).contains("adopt 8")
+        proposed(&sandbox, "watched", &[]).contains("hold 5")
     });
     let text = proposed(&sandbox, "watched", &[]);
-    let first = "workers: adopt 8, size 8 -> 3, destroy 5\n";
+    let first = "workers: adopt 3, hold 5 (AdoptedSurplus)\n";
     assert!(text.starts_with(first), "{text}");
-    let last = "Plan: 0 to create, 0 to replace, 5 to destroy, 8 to adopt in 1 of 1 group\n";
+    let last = "Plan: 0 to create, 0 to replace, 0 to destroy, 3 to adopt in 1 of 1 group\n";
     assert!(text.ends_with(last), "{text}");
     let json: Value =
         serde_json::from_str(&proposed(&sandbox, "watched", &["-o", "json"])).unwrap();
     let plan = &json["items"][0];
-    assert_eq!(plan["adoption"], json!({"strangers": 8}), "{json:#}");
-    assert_eq!(plan["change"]["destroys"], 5, "{json:#}");
+    assert_eq!(
+        plan["adoption"],
+        json!({"strangers": 3, "held": 5}),
+        "{json:#}"
+    );
+    assert_eq!(plan["change"]["destroys"], 0, "{json:#}");
     let markdown = proposed(&sandbox, "watched", &["-o", "markdown"]);
-    let row = "| workers | adopt 8, size 8 -&gt; 3, destroy 5 | 0 | 0 | 5 | 0 |  |";
+    let row = "| workers | adopt 3, hold 5 (AdoptedSurplus) | 0 | 0 | 0 | 0 |  |";
     assert!(markdown.contains(row), "{markdown}");
     // What nobody watched by is not what was seen.
     is_unknown("empty");
     is_unknown("edited");
 
-    // The agent finds the very change that was proposed.
-    let id = plan["change"]["id"].as_str().unwrap().to_owned();
+    // The agent does just that: what there is no room for runs on, and is nobody's.
     git(&["push", "--quiet", "origin", "HEAD:main"]);
-    wait_until("the change", PATIENCE, || {
-        let live = sandbox.with_config(&["plan", "workers", "-o", "json"]);
-        live.stdout.contains(&id)
-    });
-    // It does just that.
     sandbox.wait_converged("workers", 3);
-    assert_eq!((names(&sandbox).len(), made(&sandbox)), (3, 0));
+    assert_eq!((names(&sandbox).len(), made(&sandbox)), (8, 0));
+    let told = sandbox.with_config(&["describe", "workers"]);
+    told.prints("AdoptedSurplus").prints("(no room)");
 }
 
 #[test]

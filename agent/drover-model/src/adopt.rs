@@ -189,11 +189,11 @@ pub struct AdoptStep {
     pub tags: BTreeMap<String, String>,
 }
 
-/// A stranger that a group is about to adopt, as last seen.
+/// A stranger that a group is about to adopt, or has no room for, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedStranger {
-    /// The id that it gets.
-    pub instance: InstanceId,
+    /// The id that it gets. None: the size has no room for it, and it is left alone.
+    pub instance: Option<InstanceId>,
     /// Whether it counts as outdated once it is adopted.
     pub outdated: bool,
     /// The member that it is, in a quorum group.

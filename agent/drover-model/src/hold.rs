@@ -107,6 +107,13 @@ pub enum Hold {
         /// How many.
         missing: u32,
     },
+    /// More instances match `adopt` than the size has room for. Those are left alone.
+    AdoptedSurplus {
+        /// How many.
+        count: u32,
+        /// The provider's handles of them: of the first ones where they are many.
+        handles: Vec<ProviderRef>,
+    },
     /// Nobody knows whether there is more to adopt: nothing is adopted, and the group goes on with what it has.
     AdoptionUnknown {
         /// Why nobody knows.
@@ -458,6 +465,7 @@ impl Hold {
             Self::AdoptionContested { .. } => "AdoptionContested",
             Self::AdoptionRefused { .. } => "AdoptionRefused",
             Self::StrangersMissing { .. } => "StrangersMissing",
+            Self::AdoptedSurplus { .. } => "AdoptedSurplus",
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::StrayInstances { .. } => "StrayInstances",
             Self::DuplicateInstances { .. } => "DuplicateInstances",

@@ -90,6 +90,12 @@ pub struct RecordedGroup {
 }
 
 impl RecordedGroup {
+    /// Returns the strangers that the group is about to adopt: without those that it has no room for.
+    pub fn to_adopt(&self) -> impl Iterator<Item = (&ProviderRef, &RecordedStranger)> {
+        let strangers = self.strangers.iter();
+        strangers.filter(|(_, stranger)| stranger.instance.is_some())
+    }
+
     /// Returns the state of a group that was never seen before.
     pub fn new(name: GroupName, uid: GroupUid, epoch: Epoch) -> Self {
         Self {

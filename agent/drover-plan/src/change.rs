@@ -11,6 +11,7 @@ use drover_model::{
 };
 
 use crate::numbers::Resolved;
+use crate::plan::owns_nothing;
 
 /// What a change is computed from: no clock, no observation.
 #[derive(Debug, Clone)]
@@ -59,9 +60,13 @@ pub fn change_of_document(input: &ChangeInput<'_>, document: &str) -> Option<Cha
 
 /// Returns what is in force, and what is asked for.
 fn ends(input: &ChangeInput<'_>) -> (Option<ChangeEnd>, Option<ChangeEnd>) {
+    let to = input.to.as_ref();
+    // What a smaller size has no room for is not taken over, and is no loss.
+    let most = to.filter(|_| owns_nothing(input.recorded));
+    let most = most.map_or(u32::MAX, |(_, size, _)| *size);
     let from = input.recorded.stable.as_ref().map(|digests| ChangeEnd {
         digests: digests.clone(),
-        size: input.recorded.stable_size,
+        size: input.recorded.stable_size.min(most),
         members: input
             .recorded
             .quorum
@@ -69,7 +74,7 @@ fn ends(input: &ChangeInput<'_>) -> (Option<ChangeEnd>, Option<ChangeEnd>) {
             .map(|known| known.stable.clone())
             .unwrap_or_default(),
     });
-    let to = input.to.as_ref().map(|(spec, size, digests)| ChangeEnd {
+    let to = to.map(|(spec, size, digests)| ChangeEnd {
         digests: digests.clone(),
         size: *size,
         members: members_of(spec),

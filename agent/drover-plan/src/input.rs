@@ -123,6 +123,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::RenameUnconfirmed { .. }
         | Hold::Protected
         | Hold::SourceUnavailable { .. }
+        | Hold::AdoptedSurplus { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }

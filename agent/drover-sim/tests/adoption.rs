@@ -148,7 +148,7 @@ fn a_later_template_replaces_what_was_assumed_and_not_what_is_kept() {
 #[test]
 fn what_dies_while_it_is_adopted_is_replaced_once_that_is_certain() {
     live(async |_life| {
-        let (mut sim, strangers) = simulation(2, 2, SimSettings::default());
+        let (mut sim, strangers) = simulation(3, 3, SimSettings::default());
         let lost = Fault::next(Op::Adopt, 1, FaultKind::LostRequest);
         sim.world().inject(lost);
         sim.pass().await.unwrap();
@@ -156,7 +156,7 @@ fn what_dies_while_it_is_adopted_is_replaced_once_that_is_certain() {
         sim.world().vanish(&strangers[0], now);
         sim.world().vanish(&strangers[1], now);
         sim.converge().await.unwrap().unwrap();
-        assert_eq!(sim.world().of_group(sim.name(), sim.now()).len(), 2);
+        assert_eq!(sim.world().of_group(sim.name(), sim.now()).len(), 3);
         assert_eq!(sim.world().stats().created, 2);
     });
 }
@@ -179,5 +179,78 @@ fn who_is_handed_back_keeps_running_without_ownership() {
             .collect();
         assert_eq!(left, strangers);
         assert_eq!(sim.world().stats().destroyed, 0);
+    });
+}
+
+#[test]
+fn originals_that_come_back_after_their_replacement_are_held_and_nothing_is_ended() {
+    live(async |_life| {
+        let (mut sim, strangers) = simulation(4, 4, SimSettings::default());
+        sim.edit(|spec| spec.manage = Manage::Observe);
+        sim.run(Duration::from_mins(1)).await.unwrap();
+        // Two are shown to nobody when it is promoted, and for longer than the provider may be behind.
+        let now = sim.now();
+        for handle in &strangers[2..] {
+            sim.world().vanish(handle, now);
+        }
+        sim.edit(|spec| spec.manage = Manage::Full);
+        sim.run(Duration::from_mins(5)).await.unwrap();
+        let stats = sim.world().stats().clone();
+        assert_eq!((stats.adopted, stats.created), (2, 2));
+        let now = sim.now();
+        let back: Vec<ProviderRef> = (0..2)
+            .map(|_| sim.world().add_stranger(now, tags(), None))
+            .collect();
+        sim.run(Duration::from_mins(30)).await.unwrap();
+        let stats = sim.world().stats().clone();
+        assert_eq!((stats.adopted, stats.created, stats.destroyed), (2, 2, 0));
+        assert_eq!(sim.recorded.holds[0].hold.code(), "AdoptedSurplus");
+        assert_eq!(sim.recorded.phase, GroupPhase::Converged);
+        // A rollout replaces what is the group's, and with nothing that was held.
+        sim.edit(|spec| spec.template = template(2));
+        sim.run(Duration::from_hours(1)).await.unwrap();
+        let stats = sim.world().stats().clone();
+        assert_eq!((stats.adopted, stats.created, stats.destroyed), (2, 6, 4));
+        // A larger size takes them over.
+        sim.edit(|spec| spec.size = 6);
+        sim.converge().await.unwrap().unwrap();
+        ids(&sim, &back);
+        let stats = sim.world().stats().clone();
+        assert_eq!((stats.adopted, stats.created, stats.destroyed), (4, 6, 4));
+        assert_eq!(sim.recorded.strangers, BTreeMap::new());
+    });
+}
+
+#[test]
+fn whatever_calls_are_lost_no_more_is_adopted_than_there_is_room_for() {
+    live(async |_life| {
+        for seed in 0..40 {
+            let settings = SimSettings {
+                seed,
+                visibility: Duration::from_secs(30),
+                ..SimSettings::default()
+            };
+            let (mut sim, _) = simulation(3, 7, settings);
+            for kind in [
+                FaultKind::LostReply,
+                FaultKind::LostRequest,
+                FaultKind::LateEffect(Duration::from_secs(20)),
+            ] {
+                sim.world()
+                    .inject(Fault::always(Op::Adopt, kind).with_percent(25));
+            }
+            let lost = FaultKind::Error(ErrorClass::Unknown);
+            sim.world()
+                .inject(Fault::always(Op::Survey, lost).with_percent(20));
+            for minutes in 0..20 {
+                sim.run(Duration::from_mins(1)).await.unwrap();
+                if (minutes + seed) % 7 == 0 {
+                    sim.restart(minutes % 2 == 0);
+                }
+            }
+            let stats = sim.world().stats().clone();
+            let touched = (stats.created, stats.destroyed, stats.foreign_touches);
+            assert_eq!((touched, stats.adopted), ((0, 0, 0), 3), "seed {seed}");
+        }
     });
 }

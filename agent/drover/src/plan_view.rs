@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 use crate::ui::Style;
+use crate::view::is_zero;
 
 use self::markdown::{FIELDS_MAX, first_shown, short};
 
@@ -74,6 +75,9 @@ pub(crate) struct AdoptionView {
     /// How many instances. None: that is known to the agent alone, once it has looked, and so is what it makes,
     /// replaces and ends: there is no `change` then.
     pub(crate) strangers: Option<u32>,
+    /// How many more match, and are held because `size` has no room for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) held: u32,
 }
 
 /// What a person reviews.
@@ -300,6 +304,9 @@ impl PlanView {
 impl AdoptionView {
     fn told(self, group: &str) -> String {
         match self.strangers {
+            Some(count) if self.held > 0 => {
+                format!("adopt {count}, hold {} (AdoptedSurplus)", self.held)
+            }
             Some(count) => format!("adopt {count}"),
             None => format!(
                 "what it adopts, replaces or ends is known once the agent has looked: `drover plan {group}`"

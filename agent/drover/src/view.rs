@@ -241,7 +241,7 @@ impl InstanceView {
     clippy::trivially_copy_pass_by_ref,
     reason = "the serializer passes a reference"
 )]
-fn is_zero(count: &u32) -> bool {
+pub(crate) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
@@ -268,7 +268,7 @@ pub(crate) fn group(recorded: &RecordedGroup, declared: &Declared) -> GroupView 
         updated: count(&|i| available(i) && is_current(recorded, i)),
         draining: count(&|i| i.draining),
         kept: count(&|i| i.kept.is_some()),
-        strangers: recorded.strangers.len() as u32,
+        strangers: recorded.to_adopt().count() as u32,
         classes,
         target: recorded.target.as_ref().map(|d| d.short().to_owned()),
         stable: recorded.stable.as_ref().map(|d| d.short().to_owned()),
@@ -410,14 +410,18 @@ pub(crate) fn instance(
     }
 }
 
-/// Returns the view of an instance that a group is about to adopt, under the name that it gets.
+/// Returns the view of an instance that a group is about to adopt, under the name that it gets, or that it has no room
+/// for.
 pub(crate) fn stranger(
     recorded: &RecordedGroup,
     handle: &ProviderRef,
     stranger: &RecordedStranger,
 ) -> InstanceView {
     InstanceView {
-        name: stranger.instance.to_string(),
+        name: stranger
+            .instance
+            .as_ref()
+            .map_or_else(|| "(no room)".to_owned(), ToString::to_string),
         group: recorded.name.to_string(),
         class: "Stranger".to_owned(),
         draining: false,

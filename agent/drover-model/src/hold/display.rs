@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Hold;
-use crate::{GroupName, InstanceId, OutageMode, Timestamp, counted, plural};
+use crate::{GroupName, InstanceId, OutageMode, ProviderRef, Timestamp, counted, plural};
 
 /// What is listed no more: instances of the group, and of others.
 struct Vanished(u32, u32);
@@ -127,6 +127,23 @@ impl fmt::Display for Hold {
                 "the provider's answer lacks {} that the group is to adopt; nothing is created or ended until each is shown again, or gone for certain",
                 counted(*missing, "instance"),
             ),
+            Self::AdoptedSurplus { count, handles } => {
+                let named: Vec<&str> = handles.iter().map(ProviderRef::as_str).collect();
+                let more = count.saturating_sub(handles.len() as u32);
+                let more = if more > 0 {
+                    format!(" and {more} more")
+                } else {
+                    String::new()
+                };
+                write!(
+                    f,
+                    "`size` has no room for {} adopt.selector, so {} left alone: {}{more}; raise `size` to take {} over, or narrow the selector",
+                    plural(*count, "instance that matches", "instances that match"),
+                    if *count == 1 { "it is" } else { "they are" },
+                    named.join(", "),
+                    if *count == 1 { "it" } else { "them" },
+                )
+            }
             Self::AdoptionUnknown { why } => write!(
                 f,
                 "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"

@@ -201,8 +201,8 @@ impl Stage<'_> {
                 .strangers
                 .iter()
                 .any(|stranger| stranger.provider_ref == step.provider_ref),
-            // The document adopts nothing any more, so that nobody asks.
-            None => self.input.spec.adopt.is_some(),
+            // The document adopts nothing any more, or was removed, so that nobody asks.
+            None => self.input.spec.adopt.is_some() && self.input.recorded.deleting.is_none(),
             Some(Surveyed::Unknown(_)) => true,
         };
         let waited = elapsed(since, self.input.listing.as_of);

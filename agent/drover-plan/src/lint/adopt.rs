@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, AdoptRevision, AdoptStep, Adoption, Digests, Intent, IntentKind, IntentState, Plan,
-    ProviderRef, Stranger, label_of,
+    Action, AdoptRevision, AdoptStep, Adoption, Digests, InPlace, InstanceClass, Intent,
+    IntentKind, IntentState, Member, Plan, ProviderRef, Stranger, label_of,
 };
 
 use super::{Facts, LintError};
@@ -24,6 +24,7 @@ impl Facts<'_> {
                 }
             }
         }
+        let begun = taken.len();
         for step in &plan.steps {
             if let Action::Adopt(step) = &step.action {
                 self.may_adopt(plan, step)?;
@@ -32,7 +33,60 @@ impl Facts<'_> {
                 }
             }
         }
+        self.has_room(plan, taken.len(), taken.len() > begun)
+    }
+
+    /// No more is adopted than the size has room for, and nothing that was held for want of room but by a larger size.
+    fn has_room(&self, plan: &Plan, adopting: usize, adopts: bool) -> Result<(), LintError> {
+        let stays = |member: &&Member| {
+            let restarts = member.update == Some(InPlace::Restart);
+            let ends = self.ending.contains(&member.id);
+            let leaves = matches!(member.class, InstanceClass::Terminating) || ends;
+            !restarts && !leaves && member.drain.is_none()
+        };
+        let staying = self.world.members.values().filter(stays).count();
+        let size = self.places(plan);
+        if adopts && staying + adopting > size as usize {
+            return wrong("more", "would be adopted than the size has room for");
+        }
+        let held = plan.steps.iter().filter(
+            |step| matches!(&step.action, Action::Adopt(step) if self.was_held(&step.provider_ref)),
+        );
+        if held.count() > self.growth(plan) {
+            return wrong(
+                "what was held",
+                "would be adopted although the size did not grow",
+            );
+        }
         Ok(())
+    }
+
+    /// Returns how many places a group fills with what it takes over: those of the smaller size while that is withheld.
+    fn places(&self, plan: &Plan) -> u32 {
+        let asked = self.input.desired.spec().size;
+        let by_policy = self.input.decisions.size.is_some();
+        let asked = if by_policy { u32::MAX } else { asked };
+        plan.next.size.min(asked)
+    }
+
+    fn growth(&self, plan: &Plan) -> usize {
+        let grown = self.places(plan);
+        grown.saturating_sub(self.input.recorded.size) as usize
+    }
+
+    /// Returns whether a stranger was left alone before, beside instances of the group.
+    fn was_held(&self, handle: &ProviderRef) -> bool {
+        let recorded = self.input.recorded;
+        let was = recorded.strangers.get(handle);
+        was.is_some_and(|was| was.instance.is_none()) && !recorded.instances.is_empty()
+    }
+
+    /// Returns whether strangers have room, whatever becomes of the members that leave.
+    fn is_short(&self, plan: &Plan) -> bool {
+        let held = |one: &&Stranger| self.was_held(&one.provider_ref);
+        let held = self.strangers().iter().filter(held).count();
+        let free = self.strangers().len() - held + held.min(self.growth(plan));
+        free > 0 && self.world.members.len() < self.places(plan) as usize
     }
 
     /// Returns the creates of which nobody knows what they have made.
@@ -81,13 +135,18 @@ impl Facts<'_> {
         let begun = self.adopting();
         // A group that was to take over what is there has found nothing so far.
         let lacking = self.world.adoption.is_some()
-            && (self.input.recorded.stable.is_none() || self.input.recorded.next_number <= 1)
+            && (self.input.recorded.stable.is_none()
+                || self.input.recorded.next_number <= 1
+                || (self.input.recorded.settled.is_none()
+                    && self.input.recorded.adopted.is_none()))
             && self.world.members.is_empty()
             && self.world.kept.is_empty()
-            && self.open.is_empty();
+            && self.open.keys().all(|intent| self.settled.contains(intent));
         // A removal takes what is the group's and leaves the rest.
-        let known = self.strangers().len() + self.claimed().len() + self.missing();
-        let found = known > 0;
+        let acts = self.strangers().iter().any(|one| one.claimed_by.is_some());
+        let found = acts
+            || self.claimed().len() + self.contested() + self.missing() > 0
+            || self.is_short(plan);
         let pending = unknown || begun || lacking || found;
         if !pending || plan.next.deleting.is_some() {
             return Ok(());
@@ -166,7 +225,18 @@ impl Facts<'_> {
     /// Returns how many that were there to be adopted are not known to be gone.
     fn missing(&self) -> usize {
         match &self.world.adoption {
-            Some(Adoption::Known { missing, .. }) => missing.len(),
+            Some(Adoption::Known { missing, .. }) => {
+                let awaited = missing.keys().filter(|handle| !self.was_held(handle));
+                awaited.count()
+            }
+            Some(Adoption::Unknown(_)) | None => 0,
+        }
+    }
+
+    /// Returns how many other groups ask for, too.
+    fn contested(&self) -> usize {
+        match &self.world.adoption {
+            Some(Adoption::Known { contested, .. }) => contested.len(),
             Some(Adoption::Unknown(_)) | None => 0,
         }
     }

@@ -1,5 +1,5 @@
 //! Taking over what somebody else made. As long as there is something to adopt, nothing else is done: what a group
-//! lacks, and what is too much, is known only once everything that it has is its own.
+//! lacks is known only once everything that it has is its own. What its size has no room for it leaves alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use drover_model::{
 use super::council::record;
 use super::draft::Draft;
 use super::follow_up::DECIDE_ANEW;
+use super::room::{Sorted, is_held, owns_nothing};
 use super::{STEPS_MAX, held, observes};
 use crate::input::ProviderFacts;
 use crate::time::later;
@@ -61,11 +62,16 @@ impl<'a> Draft<'a> {
             Some(Adoption::Known {
                 strangers,
                 missing,
+                contested,
                 claimed,
-                ..
             }) => {
-                let found = !strangers.is_empty() || !claimed.is_empty() || !missing.is_empty();
-                found || self.has_nothing_to_adopt()
+                let awaited = |handle| !is_held(self.input.recorded, handle);
+                let acts = strangers.iter().any(|one| one.claimed_by.is_some());
+                acts || !claimed.is_empty()
+                    || !contested.is_empty()
+                    || missing.keys().any(awaited)
+                    || !self.sorted(strangers).taken.is_empty()
+                    || self.has_nothing_to_adopt()
             }
             Some(Adoption::Unknown(_)) => {
                 let adopt = self.spec.adopt.as_ref();
@@ -82,6 +88,10 @@ impl<'a> Draft<'a> {
         let tags = self.spec.adopt.as_ref().map(|adopt| &adopt.match_tags);
         match &self.input.classified.adoption {
             None => self.next.adopted = None,
+            // What is held for want of room is not adopted.
+            Some(Adoption::Known { strangers, .. }) if !strangers.is_empty() => {
+                self.next.adopted = None;
+            }
             Some(Adoption::Known { .. }) => {
                 let noted = self.next.adopted.as_ref() == tags;
                 if self.known().next().is_some() {
@@ -149,14 +159,18 @@ impl<'a> Draft<'a> {
     /// the first.
     fn has_nothing_to_adopt(&self) -> bool {
         let recorded = self.input.recorded;
-        let nothing = self.known().next().is_none() && self.input.intents.is_empty();
-        // Each instance that the group ever had used a number up.
-        let never = recorded.stable.is_none() || recorded.next_number <= 1;
+        let over = |intent: &Intent| self.is_settled(intent);
+        let nothing = self.known().next().is_none() && self.input.intents.iter().all(over);
+        // A number that is used up proves nothing: the adoption may have had no effect.
+        let had = recorded.settled.is_some() || recorded.adopted.is_some();
+        let never = recorded.stable.is_none() || recorded.next_number <= 1 || !had;
         nothing && never && self.resolved.size > 0
     }
 
     /// Returns the adoptions under way.
-    fn adopting(&self) -> impl Iterator<Item = (&'a Intent, &'a AdoptStep)> + use<'a, '_> {
+    pub(super) fn adopting(
+        &self,
+    ) -> impl Iterator<Item = (&'a Intent, &'a AdoptStep)> + use<'a, '_> {
         let open = self.intents.adopts.iter();
         open.filter(|(intent, _)| !self.is_settled(intent)).copied()
     }
@@ -212,11 +226,14 @@ impl<'a> Draft<'a> {
             self.hold(held(Hold::AdoptionRefused { why }));
             return;
         }
-        let wanted = self.wanted_adoptions(found.strangers);
+        let Sorted { taken, surplus } = self.sorted(found.strangers);
+        let wanted = self.wanted_adoptions(&taken);
         self.record_strangers(&wanted);
-        let left = found.strangers.len() as u32 + self.unseen(found.strangers);
+        self.record_surplus(&surplus);
+        let left = taken.len() as u32 + self.unseen(found.strangers);
         let missing = self.missed(&found);
-        self.begin_from(left + missing, &found, &wanted);
+        self.begin_from(left + surplus.len() as u32 + missing, &found, &wanted);
+        self.tell_surplus(&surplus);
         if let Some(held) = self.adoption_withheld(&found) {
             self.hold(held);
             return;
@@ -254,6 +271,10 @@ impl<'a> Draft<'a> {
     }
 
     fn carry_out(&mut self, wanted: Wanted<'a>, left: u32) {
+        if !observes(self.input) && owns_nothing(self.input.recorded) {
+            // What is held is no part of what the group comes from.
+            self.next.stable_size = self.next.stable_size.min(self.resolved.size);
+        }
         if self.numbers_for(wanted.len() as u32).is_none() {
             self.hold(self.numbers_exhausted());
             return;
@@ -282,7 +303,10 @@ impl<'a> Draft<'a> {
 
     /// Counts what is missing and not being adopted: that is on its way from one answer into the other.
     fn missed(&self, found: &Found<'_>) -> u32 {
-        let mut missing: BTreeSet<&ProviderRef> = found.missing.keys().collect();
+        let recorded = self.input.recorded;
+        let awaited = found.missing.keys();
+        let awaited = awaited.filter(|handle| !is_held(recorded, handle));
+        let mut missing: BTreeSet<&ProviderRef> = awaited.collect();
         for (intent, step) in self.adopting() {
             if matches!(intent.state, IntentState::Sent | IntentState::Acked { .. }) {
                 missing.remove(&step.provider_ref);
@@ -303,7 +327,7 @@ impl<'a> Draft<'a> {
 
     /// Returns what becomes of each stranger. A number is used up only by a step: who waits for an owner keeps its
     /// own.
-    fn wanted_adoptions(&self, strangers: &'a [Stranger]) -> Wanted<'a> {
+    fn wanted_adoptions(&self, strangers: &[&'a Stranger]) -> Wanted<'a> {
         let open: BTreeMap<&ProviderRef, (&'a Intent, &'a AdoptStep)> = self
             .adopting()
             .filter(|(intent, _)| goes_on(intent))
@@ -311,7 +335,7 @@ impl<'a> Draft<'a> {
             .collect();
         let mut wanted = Vec::new();
         let mut number = self.next.next_number;
-        for stranger in strangers {
+        for &stranger in strangers {
             if let Some((intent, step)) = open.get(&stranger.provider_ref) {
                 wanted.push((stranger, (*step).clone(), Some(*intent)));
                 continue;
@@ -334,7 +358,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns what an adopted instance counts as.
-    fn digests_of(&self, stranger: &Stranger) -> Digests {
+    pub(super) fn digests_of(&self, stranger: &Stranger) -> Digests {
         let adopt = self.spec.adopt.as_ref();
         let keeps = adopt.is_some_and(|adopt| adopt.revision == AdoptRevision::Keep);
         let current = adopt.is_none_or(|adopt| adopt.is_current(stranger));
@@ -361,7 +385,7 @@ impl<'a> Draft<'a> {
             .collect()
     }
 
-    fn place_for(&self, stranger: &Stranger) -> Option<SeatId> {
+    pub(super) fn place_for(&self, stranger: &Stranger) -> Option<SeatId> {
         self.spec.quorum.as_ref()?;
         let member = MemberId::parse(&label_of(stranger.member.as_deref()?)?).ok()?;
         let known = self.input.recorded.quorum.as_ref();
@@ -378,7 +402,7 @@ impl<'a> Draft<'a> {
         let strangers = wanted.iter().map(|(stranger, step, _)| {
             let outdated = !self.counts_as_current(&step.digests);
             let recorded = RecordedStranger {
-                instance: step.instance.clone(),
+                instance: Some(step.instance.clone()),
                 outdated,
                 member: step.seat.as_ref().map(|seat| seat.member.clone()),
                 address: stranger.address.clone(),
@@ -523,7 +547,7 @@ pub fn has_adopted(
 }
 
 /// Returns whether an adoption is followed up, rather than closed.
-fn goes_on(intent: &Intent) -> bool {
+pub(super) fn goes_on(intent: &Intent) -> bool {
     match &intent.state {
         IntentState::Intended => false,
         IntentState::Failed { class, .. } => *class != ErrorClass::NotFound,

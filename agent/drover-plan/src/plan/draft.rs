@@ -376,8 +376,11 @@ impl<'a> Draft<'a> {
         }
         self.note_adopted();
         self.next.strangers.clear();
+        let surplus = self.left_alone();
+        self.record_surplus(&surplus);
         self.go_through_phases(spec);
         self.tell_unknown_adoption();
+        self.tell_surplus(&surplus);
     }
 
     fn go_through_phases(&mut self, spec: &'a GroupSpec) {
@@ -495,9 +498,9 @@ impl<'a> Draft<'a> {
             self.size_withheld = true;
             return if known { before } else { 0 };
         }
-        if known
-            && asked < before
-            && let Some(held) = self.withheld(Reason::ScaleIn).or_else(|| self.over_limit())
+        // A smaller size takes nothing from a group that has nothing yet.
+        let shrinks = known && asked < before && !self.has_strangers_alone();
+        if shrinks && let Some(held) = self.withheld(Reason::ScaleIn).or_else(|| self.over_limit())
         {
             self.hold(held);
             self.size_withheld = true;
@@ -509,7 +512,7 @@ impl<'a> Draft<'a> {
             // A person's size is where a policy's moves count from.
             self.next.resizes.up.clear();
             self.next.resizes.down.clear();
-            if known && asked < before {
+            if shrinks {
                 self.record_shrink(before);
             }
         }

@@ -582,6 +582,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::TotalLimit { .. }
         | Hold::QuorumUnsettled { .. }
         | Hold::ClusterDegraded { .. }
+        | Hold::AdoptedSurplus { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }

@@ -118,7 +118,8 @@ impl Draft<'_> {
         self.record();
         let drift = &self.input.decisions.drift;
         let target = Some(&self.target);
-        let numbers = count(&self.resolved, self.input.classified, target, drift);
+        let mut numbers = count(&self.resolved, self.input.classified, target, drift);
+        numbers.strangers = numbers.strangers.saturating_sub(self.surplus_shown());
         let report = PlanReport {
             holds: self.holds,
             numbers,

@@ -29,6 +29,7 @@ mod record;
 mod register;
 mod restart;
 mod roll;
+mod room;
 mod roster;
 mod scale;
 mod scaling;
@@ -48,6 +49,7 @@ use draft::Draft;
 
 pub use adopt::has_adopted;
 pub use failure::last_failure;
+pub(crate) use room::owns_nothing;
 pub use target::{differences, target_digests};
 
 /// Most steps of one plan: what a provider takes in a pass without its limits being the story.

@@ -135,7 +135,8 @@ impl Draft<'_> {
         let beside = |hold: &Hold| {
             matches!(
                 hold,
-                Hold::AdoptionUnknown { .. }
+                Hold::AdoptedSurplus { .. }
+                    | Hold::AdoptionUnknown { .. }
                     | Hold::StrayInstances { .. }
                     | Hold::DuplicateInstances { .. }
             )
@@ -366,6 +367,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
+        | (Hold::AdoptedSurplus { .. }, Hold::AdoptedSurplus { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
         | (Hold::StrayInstances { .. }, Hold::StrayInstances { .. })
         | (Hold::DuplicateInstances { .. }, Hold::DuplicateInstances { .. })

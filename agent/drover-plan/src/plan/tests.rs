@@ -460,6 +460,7 @@ mod policies;
 mod proving;
 mod restart;
 mod rollout;
+mod room;
 mod scaling;
 mod shrink;
 mod strangers;

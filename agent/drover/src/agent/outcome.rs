@@ -160,6 +160,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::StateUntrusted { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
         | Hold::StrangersMissing { .. }
+        | Hold::AdoptedSurplus { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }

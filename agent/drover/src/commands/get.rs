@@ -225,8 +225,9 @@ fn instance_listing(
         Some((view::instance(group, id, entry), Some(entry.created_at)))
     });
     let strangers = adopting.iter().flat_map(|group| {
-        let strangers = group.strangers.iter();
-        strangers.map(|(handle, one)| (view::stranger(group, handle, one), None))
+        group
+            .to_adopt()
+            .map(|(handle, one)| (view::stranger(group, handle, one), None))
     });
     for (view, created_at) in known.chain(strangers) {
         let mut cells = vec![

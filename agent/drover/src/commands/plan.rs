@@ -316,7 +316,8 @@ fn compare(
         };
         verdicts = judge(&mut view, &[&base.policies, &head.policies], &facts, found);
     }
-    tell_adoption(&mut view, adoption);
+    let size = to.map_or(0, |group| group.spec.size);
+    tell_adoption(&mut view, adoption, size);
     Ok((view, verdicts))
 }
 
@@ -345,15 +346,34 @@ fn view_of(name: &GroupName, found: Option<&Change>, is_known: bool) -> PlanView
 }
 
 /// Notes what is taken over. Where nobody knows that, nobody knows what is made, replaced and ended beside it either.
-fn tell_adoption(view: &mut PlanView, adoption: Adoption<'_>) {
+fn tell_adoption(view: &mut PlanView, adoption: Adoption<'_>, size: u32) {
     view.adoption = match adoption {
         Adoption::None => None,
-        Adoption::Seen(state) => Some(AdoptionView {
-            strangers: Some(state.strangers.len() as u32),
-        }),
+        Adoption::Seen(state) => {
+            let there = state.strangers.len() as u32;
+            Some(AdoptionView {
+                strangers: Some(there.min(size)),
+                held: there.saturating_sub(size),
+            })
+        }
+        Adoption::Held(state) => {
+            let there = state.strangers.len() as u32;
+            let taken = there.min(size.saturating_sub(state.size));
+            if let Some(change) = &mut view.change {
+                // What is there is not made.
+                change.creates = change.creates.saturating_sub(taken);
+            }
+            (taken > 0).then_some(AdoptionView {
+                strangers: Some(taken),
+                held: there - taken,
+            })
+        }
         Adoption::Unknown => {
             view.change = None;
-            Some(AdoptionView { strangers: None })
+            Some(AdoptionView {
+                strangers: None,
+                held: 0,
+            })
         }
     };
 }

@@ -321,3 +321,22 @@ fn a_group_whose_settings_alone_change_is_told() {
     let line = "Plan: 1 step to keep what is in force, in 1 of 1 group";
     assert_eq!(headline(&plans([plan])), line);
 }
+
+#[test]
+fn what_a_promotion_takes_over_and_has_no_room_for_is_told() {
+    let mut plan = plan("web", false);
+    (plan.change, plan.steps) = (None, Vec::new());
+    plan.adoption = Some(super::AdoptionView {
+        strangers: Some(2),
+        held: 3,
+    });
+    let told = plans([plan.clone()]);
+    let line = "Plan: 0 to create, 0 to replace, 0 to destroy, 2 to adopt in 1 of 1 group";
+    assert_eq!(headline(&told), line);
+    let adopts = "web: adopt 2, hold 3 (AdoptedSurplus)";
+    assert!(
+        text(&told, false).contains(adopts),
+        "{}",
+        text(&told, false)
+    );
+}

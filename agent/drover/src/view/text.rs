@@ -288,7 +288,7 @@ fn instances_table(recorded: &RecordedGroup, now: Timestamp) -> Table {
     table
 }
 
-/// Returns what the group is about to adopt, with the names that it gets.
+/// Returns what the group is about to adopt, with the names that it gets, and what it has no room for.
 fn strangers_table(recorded: &RecordedGroup) -> Table {
     let mut table = Table::new(&["HANDLE", "AS", "TEMPLATE", "ADDRESS", "CLAIMED BY"]);
     for (handle, entry) in &recorded.strangers {

@@ -534,7 +534,7 @@ fn stranger(reader: &Reader<'_>) -> Result<RecordedStranger, RecordError> {
         "missingSince",
     ])?;
     Ok(RecordedStranger {
-        instance: reader.get("instance")?.parsed()?,
+        instance: reader.optional_with("instance", Reader::parsed)?,
         outdated: reader
             .optional_with("outdated", Reader::flag)?
             .unwrap_or(false),

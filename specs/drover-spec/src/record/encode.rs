@@ -431,7 +431,7 @@ fn strangers(group: &RecordedGroup) -> Option<Yaml> {
             missing_since,
         } = stranger;
         MapOf::new()
-            .text("instance", instance)
+            .optional_text("instance", instance.as_ref())
             .optional("outdated", outdated.then(|| Yaml::flag(true)))
             .optional_text("member", member.as_ref())
             .optional_text("address", address.as_ref())

@@ -81,6 +81,10 @@ fn data_of(hold: &Hold) -> MapOf {
             Yaml::List(groups.iter().map(Yaml::text).collect()),
         ),
         Hold::StrangersMissing { missing } => map.number("missing", *missing),
+        Hold::AdoptedSurplus { count, handles } => map.number("count", *count).with(
+            "handles",
+            Yaml::List(handles.iter().map(Yaml::text).collect()),
+        ),
         Hold::Adopting { left } => map.number("left", *left),
         Hold::ProviderMissing { provider, why } => map.text("provider", provider).text("why", why),
         Hold::ProviderChanged { from, to, setting } => map
@@ -357,6 +361,15 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "StrangersMissing" => Hold::StrangersMissing {
             missing: data.number("missing")?,
+        },
+        "AdoptedSurplus" => Hold::AdoptedSurplus {
+            count: data.number("count")?,
+            handles: data
+                .get("handles")?
+                .list()?
+                .iter()
+                .map(Reader::parsed)
+                .collect::<Result<_, _>>()?,
         },
         "AdoptionContested" => Hold::AdoptionContested {
             stranger: data.get("stranger")?.parsed()?,

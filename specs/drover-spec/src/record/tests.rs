@@ -479,19 +479,25 @@ fn stranger() -> impl Strategy<Value = RecordedStranger> {
         option::of(text()),
         option::of(time()),
     );
-    (instance_id(), any::<bool>(), option::of(name()), texts).prop_map(
-        |(instance, outdated, member, (address, zone, claimed_by, missing_since))| {
-            RecordedStranger {
-                instance,
-                outdated,
-                member: member.map(|name| MemberId::parse(&name).unwrap()),
-                address,
-                zone,
-                claimed_by,
-                missing_since,
-            }
-        },
+    (
+        option::of(instance_id()),
+        any::<bool>(),
+        option::of(name()),
+        texts,
     )
+        .prop_map(
+            |(instance, outdated, member, (address, zone, claimed_by, missing_since))| {
+                RecordedStranger {
+                    instance,
+                    outdated,
+                    member: member.map(|name| MemberId::parse(&name).unwrap()),
+                    address,
+                    zone,
+                    claimed_by,
+                    missing_since,
+                }
+            },
+        )
 }
 
 fn order() -> impl Strategy<Value = RecordedOrder> {

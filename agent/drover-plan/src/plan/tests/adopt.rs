@@ -144,6 +144,8 @@ fn a_new_group_that_finds_nothing_to_adopt_makes_nothing() {
     let (found, _) = adopting(3, &["i-1", "i-2", "i-3"]).planned();
     fixture.recorded = found.next;
     fixture.recorded.strangers.clear();
+    assert_eq!(codes(&fixture), ["AdoptionRefused"], "it never was its own");
+    fixture.recorded.adopted = Some(tags(&[("owner", "infra")]));
     assert_eq!(fixture.planned().0.steps.len(), 1);
     // Who wants nothing has it.
     let mut fixture = adopting(0, &[]);
@@ -183,11 +185,14 @@ fn a_former_owner_who_scales_is_followed_while_watching() {
     });
     fixture.recorded = fixture.planned().0.next;
     assert_eq!(fixture.recorded.stable_size, 5);
+    // What the size has no room for is no loss, and a larger one comes from all that there is.
+    assert_eq!(fixture.planned().0.change, None);
+    fixture.group.spec.size = 6;
     let (plan, _) = fixture.planned();
     let change = plan.change.unwrap();
     assert_eq!(
         (change.creates, change.replaces, change.destroys),
-        (0, 0, 2)
+        (1, 0, 0)
     );
 }
 
@@ -246,13 +251,13 @@ fn an_owner_who_acts_again_on_what_was_adopted_holds_the_group_and_is_told() {
 
 #[test]
 fn what_two_groups_ask_for_neither_takes() {
-    let mut fixture = adopting(1, &["i-1", "i-2"]);
+    let mut fixture = adopting(2, &["i-1", "i-2"]);
     let others = BTreeSet::from([GroupName::parse("db").unwrap()]);
     if let Some(Surveyed::Known { contested, .. }) = &mut fixture.surveyed {
         contested.insert(ProviderRef::parse("i-2").unwrap(), others);
     }
     assert_snapshot!(text(&fixture), @"
-    web: size 1, 0 total, 2 to adopt, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Held
+    web: size 2, 0 total, 2 to adopt, 0 available (floor 2, ceiling 3), 0 updated, 0 outdated: Held
       hold AdoptionContested: i-2 is what db would adopt too, so no group does; narrow adopt.selector until each instance matches one
     ");
 }
@@ -303,14 +308,15 @@ fn with_everything_adopted_the_group_is_one_like_any_other() {
     fixture.surveyed = Some(surveyed(Vec::new()));
     assert_eq!(fixture.planned().0.steps, []);
     assert_eq!(fixture.planned().0.next.phase.as_str(), "Converged");
-    // A newcomer comes before everything else, healing too.
+    // With room for it, a newcomer comes before everything else, healing too.
+    fixture.group.spec.size = 4;
     fixture.list(
         "web-1",
         ProviderPhase::Exited(drover_model::ExitReport::default()),
     );
     edit(&mut fixture, |strangers| strangers.push(stranger("i-1")));
     assert_snapshot!(text(&fixture), @"
-    web: size 3, 3 total, 1 to adopt, 2 available (floor 3, ceiling 4), 2 updated, 0 outdated: Progressing
+    web: size 4, 3 total, 1 to adopt, 2 available (floor 4, ceiling 5), 2 updated, 0 outdated: Progressing
       adopt i-1 as web-4 (adoption)
       hold Adopting: instances are being adopted, 1 to go, and nothing else is done before that
     ");
@@ -504,6 +510,9 @@ fn what_is_gone_before_it_was_adopted_is_let_go_and_replaced() {
     assert_eq!(since(&fixture, "i-1"), Some(at(0)));
     let strangers = &mut fixture.recorded.strangers;
     strangers.values_mut().next().unwrap().missing_since = Some(at(-120));
+    // An adoption without effect has given the group nothing, though it used a number up.
+    assert_eq!(codes(&fixture), ["AdoptionRefused"]);
+    fixture.recorded.adopted = Some(tags(&[("owner", "infra")]));
     assert_snapshot!(text(&fixture), @"
     web: size 1, 0 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
       settle intent 1 (followUp)

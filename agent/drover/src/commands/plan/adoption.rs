@@ -13,6 +13,8 @@ pub(super) enum Adoption<'a> {
     None,
     /// It takes over what the agent has seen so far, and that is what the change comes from.
     Seen(&'a RecordedGroup),
+    /// It has taken over what it had room for, and takes over more of what the agent has seen where it grows.
+    Held(&'a RecordedGroup),
     /// It takes over whatever the agent will find.
     Unknown,
 }
@@ -35,7 +37,7 @@ impl<'a> Adoption<'a> {
         let same = asks_the_same(spec, after);
         match (spec.manage, after.manage) {
             // It goes on with what it does, and watching takes nothing over.
-            (Manage::Full, Manage::Full) if same => Self::None,
+            (Manage::Full, Manage::Full) if same => Self::left(&before.text, state),
             (Manage::Full | Manage::Observe, Manage::Observe) => Self::None,
             (Manage::Observe, Manage::Full) if same => Self::watched(&before.text, adopt, state),
             (Manage::Full | Manage::Observe, Manage::Full) => Self::Unknown,
@@ -45,11 +47,7 @@ impl<'a> Adoption<'a> {
     /// Returns what an agent has seen by a document with this text.
     fn watched(text: &str, adopt: &Adopt, state: Option<&'a RecordedGroup>) -> Self {
         // By another document it may have looked for something else.
-        let accepted = |state: &&RecordedGroup| {
-            let accepted = state.accepted.as_ref();
-            state.deleting.is_none() && accepted.is_some_and(|accepted| *accepted.text == *text)
-        };
-        match state.filter(accepted) {
+        match state.filter(|state| is_by(state, text)) {
             Some(state) if state.strangers.is_empty() => {
                 let done = state.adopted.as_ref() == Some(&adopt.match_tags);
                 if done { Self::None } else { Self::Unknown }
@@ -57,6 +55,15 @@ impl<'a> Adoption<'a> {
             Some(state) if state.stable.is_some() => Self::Seen(state),
             Some(_) | None => Self::Unknown,
         }
+    }
+
+    /// Returns what an agent has left alone by a document with this text.
+    fn left(text: &str, state: Option<&'a RecordedGroup>) -> Self {
+        let holds = |state: &&RecordedGroup| {
+            let strangers = &state.strangers;
+            is_by(state, text) && !strangers.is_empty() && state.to_adopt().next().is_none()
+        };
+        state.filter(holds).map_or(Self::None, Self::Held)
     }
 
     /// Takes up what the group comes from.
@@ -70,9 +77,15 @@ impl<'a> Adoption<'a> {
                 recorded.strangers.clone_from(&state.strangers);
                 recorded.templates.extend(state.templates.clone());
             }
-            Self::None | Self::Unknown => {}
+            Self::None | Self::Held(_) | Self::Unknown => {}
         }
     }
+}
+
+/// Whether a group is recorded as in force by a document with this text.
+fn is_by(state: &RecordedGroup, text: &str) -> bool {
+    let accepted = state.accepted.as_ref();
+    state.deleting.is_none() && accepted.is_some_and(|accepted| *accepted.text == *text)
 }
 
 /// Whether two documents look for the same in the same place.

@@ -63,6 +63,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::OwnerUnproven { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::StrangersMissing { .. }
+        | Hold::AdoptedSurplus { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }
