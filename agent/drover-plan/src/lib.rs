@@ -44,4 +44,4 @@ pub use report::render;
 
 /// The version of the planner: it grows with every change after which a recorded input gives another
 /// plan. `drover replay` says so instead of taking the change for a defect.
-pub const PLANNER: u64 = 16;
+pub const PLANNER: u64 = 17;

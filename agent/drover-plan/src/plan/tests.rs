@@ -458,6 +458,7 @@ mod placement;
 mod policies;
 mod restart;
 mod rollout;
+mod room;
 mod scaling;
 mod shrink;
 mod strangers;
