@@ -95,6 +95,7 @@ scenarios! {
     canary_manual
     canary_resize
     capacity
+    capacity_for_the_missing
     checkpoints
     create_limit
     deletion_orphans

@@ -1,13 +1,17 @@
 //! Making instances: names, tokens, batches, and what spaces failed launches out.
 
+use std::time::Duration;
+
 use drover_model::{
-    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, Precondition, Seat, Template,
-    Token, Value,
+    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, LaunchBackoff, Precondition,
+    Reason, Seat, Template, Timestamp, Token, Trust, Value,
 };
 
 use super::draft::Draft;
+use super::failure::last_failure;
 use super::held;
 use crate::input::{FenceScope, fence_scope};
+use crate::time::later;
 
 /// Most instances that one pass makes of one group: more would need minutes of provider calls, and
 /// a plan that old should be made anew.
@@ -15,6 +19,10 @@ pub(super) const CREATES_MAX: u32 = 500;
 
 /// Provision calls of unknown outcome may concern this share of the group before new ones wait.
 const UNKNOWN_SHARE: drover_model::Amount = drover_model::Amount::Percent(10);
+
+/// The longest wait of what is missing for a provider that had no room: as long as the first wait of all. What is above
+/// the size may have used up that room, so its failures are no reason for more.
+const ROOM_WAIT: Duration = Duration::from_mins(1);
 
 impl Draft<'_> {
     /// Makes `count` instances of `digests`.
@@ -105,13 +113,18 @@ impl Draft<'_> {
         held(Hold::NumbersExhausted { next })
     }
 
-    /// Returns how many of `wanted` instances of `digests` may be made now, and what is in the way
-    /// of the rest.
-    pub(super) fn creatable(&self, wanted: u32, digests: &Digests) -> (u32, Option<Held>) {
+    /// Returns how many of `wanted` instances of `digests` may be made for `cause` now, and what is in
+    /// the way of the rest.
+    pub(super) fn creatable(
+        &self,
+        wanted: u32,
+        digests: &Digests,
+        cause: Cause,
+    ) -> (u32, Option<Held>) {
         if wanted == 0 {
             return (0, None);
         }
-        if let Some(held) = self.launch_withheld(digests) {
+        if let Some(held) = self.launch_withheld(digests, cause) {
             return (0, Some(held));
         }
         if let Some(held) = self.zones_closed() {
@@ -136,8 +149,13 @@ impl Draft<'_> {
             },
         );
         if let Some(backoff) = &self.next.backoff {
-            // After failures, few at a time until one of them works.
-            let trying = self.starting() + made;
+            // After failures, few at a time until one of them works. What starts says nothing about room.
+            let starting = if waits_for_room(backoff, cause) {
+                0
+            } else {
+                self.starting()
+            };
+            let trying = starting + made;
             limit(
                 self.spec.rollout.first_batch.max(1).saturating_sub(trying),
                 Hold::LaunchBackoff {
@@ -167,8 +185,8 @@ impl Draft<'_> {
         self.live().filter(|member| starting(&member.class)).count() as u32
     }
 
-    /// Returns what withholds every launch of `digests` now.
-    pub(super) fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
+    /// Returns what withholds every launch of `digests` for `cause` now.
+    pub(super) fn launch_withheld(&self, digests: &Digests, cause: Cause) -> Option<Held> {
         if let Some(held) = self.secret_missing(digests) {
             return Some(held);
         }
@@ -182,13 +200,34 @@ impl Draft<'_> {
         }
         let backoff = self.next.backoff.as_ref()?;
         let concerns = *digests == self.target || !blames_template(backoff.class);
-        (concerns && self.input.now < backoff.until).then(|| Held {
-            until: Some(backoff.until),
+        let until = waits_until(backoff, cause);
+        (concerns && self.input.now < until).then(|| Held {
+            until: Some(until),
             ..held(Hold::LaunchBackoff {
                 failures: backoff.failures,
                 message: backoff.message.clone(),
             })
         })
+    }
+
+    /// Forgets failures for want of room once one of the group has gone: it took up room, and the next launch says
+    /// whether that is enough.
+    pub(super) fn forget_want_of_room(&mut self) {
+        let full = self.next.backoff.as_ref().is_some_and(lacks_room);
+        if full && self.has_gone() {
+            self.next.backoff = None;
+        }
+    }
+
+    /// Returns whether an instance that was there last time is gone.
+    fn has_gone(&self) -> bool {
+        let recorded = &self.input.recorded.instances;
+        let was_there = |id: &InstanceId| {
+            let was = recorded.get(id);
+            was.is_some_and(|was| was.provider_ref.is_some())
+        };
+        let classified = self.input.classified;
+        matches!(classified.trust, Trust::Full) && classified.gone.keys().any(was_there)
     }
 
     /// Returns the hold for a secret that instances of `digests` need and that cannot be read.
@@ -217,6 +256,37 @@ impl Draft<'_> {
         let slots = unanswered.iter().flat_map(|intent| intent.slots());
         slots.filter(|id| !self.is_listed_instance(id)).count() as u32
     }
+}
+
+/// Returns when launches for `cause` end waiting after failed ones.
+fn waits_until(backoff: &LaunchBackoff, cause: Cause) -> Timestamp {
+    if waits_for_room(backoff, cause) {
+        backoff.until.min(later(last_failure(backoff), ROOM_WAIT))
+    } else {
+        backoff.until
+    }
+}
+
+/// Returns whether launches for `cause` wait for nothing but room, for something that is missing or is about to be.
+fn waits_for_room(backoff: &LaunchBackoff, cause: Cause) -> bool {
+    let missing = match cause {
+        Cause::ScaleOut | Cause::Because(Reason::Interruption) => true,
+        Cause::Because(_)
+        | Cause::FailedLaunch
+        | Cause::Completed
+        | Cause::KeptOver
+        | Cause::FollowUp
+        | Cause::Adoption => false,
+    };
+    missing && lacks_room(backoff)
+}
+
+/// Returns whether launches failed because the provider had no room.
+fn lacks_room(backoff: &LaunchBackoff) -> bool {
+    matches!(
+        backoff.class,
+        Some(ErrorClass::Capacity | ErrorClass::Quota)
+    )
 }
 
 /// Returns whether a failed launch speaks against its template, rather than against the provider.

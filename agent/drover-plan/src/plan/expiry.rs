@@ -144,8 +144,9 @@ impl<'a> Draft<'a> {
         digests: &Digests,
         reason: Reason,
     ) -> (u32, bool) {
-        let (count, limit) = self.creatable(wanted, digests);
-        self.create(count, digests, Cause::Because(reason));
+        let cause = Cause::Because(reason);
+        let (count, limit) = self.creatable(wanted, digests, cause);
+        self.create(count, digests, cause);
         // Full is what it is while pairs are on the way, and those have a hold of their own.
         let full = |held: &Held| matches!(held.hold, Hold::SurgeExhausted { .. });
         let Some(held) = limit.filter(|held| !full(held)) else {

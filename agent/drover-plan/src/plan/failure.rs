@@ -61,6 +61,7 @@ impl Draft<'_> {
             self.next.backoff = None;
         }
         let failed_last = self.next.backoff.as_ref().map(last_failure);
+        self.forget_want_of_room();
         if failed_last.is_some_and(|at| self.launched_well_after(at)) {
             self.next.backoff = None;
         }

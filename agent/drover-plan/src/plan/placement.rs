@@ -256,8 +256,9 @@ impl<'a> Draft<'a> {
         }
         if excess == 0 && self.resolved.surge > 0 {
             let target = self.target.clone();
-            let (count, limit) = self.creatable(1, &target);
-            self.create(count, &target, Cause::Because(Reason::Rebalance));
+            let cause = Cause::Because(Reason::Rebalance);
+            let (count, limit) = self.creatable(1, &target, cause);
+            self.create(count, &target, cause);
             self.converged &= count == 0;
             if let Some(held) = limit {
                 self.hold(for_rebalance(held));

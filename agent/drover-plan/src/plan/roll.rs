@@ -106,10 +106,11 @@ impl<'a> Draft<'a> {
     fn surge(&mut self, slots: &mut u32, room: u32) -> Option<Held> {
         let target = self.target.clone();
         let wanted = room.min(*slots);
-        let (count, limit) = self.creatable(wanted, &target);
+        let cause = Cause::Because(Reason::Update);
+        let (count, limit) = self.creatable(wanted, &target, cause);
         let no_surge = self.resolved.surge == 0;
         let count = if no_surge { 0 } else { count };
-        self.create(count, &target, Cause::Because(Reason::Update));
+        self.create(count, &target, cause);
         self.wants_updated(0);
         *slots -= count;
         let limit = limit.filter(|held| {
@@ -137,7 +138,7 @@ impl<'a> Draft<'a> {
     ) {
         let mut retired = false;
         let mut full = false;
-        let backs_off = self.launch_withheld(&self.target.clone());
+        let backs_off = self.launch_withheld(&self.target, Cause::Because(Reason::Update));
         let backs_off = backs_off.filter(|held| {
             self.target_backs_off() || matches!(held.hold, Hold::SecretUnresolved { .. })
         });

@@ -30,7 +30,7 @@ impl<'a> Draft<'a> {
             }
         };
         for (digests, wanted) in parts {
-            let (count, limit) = self.creatable(wanted, &digests);
+            let (count, limit) = self.creatable(wanted, &digests, Cause::ScaleOut);
             self.create(count, &digests, Cause::ScaleOut);
             self.unmet -= count;
             if let Some(held) = limit {

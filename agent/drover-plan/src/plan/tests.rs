@@ -454,6 +454,7 @@ mod ends;
 mod health;
 mod in_place;
 mod keep;
+mod launch_room;
 mod orders;
 mod placement;
 mod policies;
