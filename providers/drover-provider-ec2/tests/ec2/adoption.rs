@@ -197,8 +197,8 @@ async fn is_adopted_and_handed_back(place: &Place, first: &str, second: &String)
 
     let found = survey(&*provider, &[("app", "web")]).await;
     assert_eq!(found.keys().collect::<Vec<_>>(), [second]);
-    let survey = provider.survey(&tags(&[("app", "web")])).await.unwrap();
-    let mut owned = survey.owned.iter();
+    let all = provider.survey(&tags(&[("app", "web")])).await.unwrap();
+    let mut owned = all.owned.iter();
     let owned = owned.find(|one| one.stranger.provider_ref.as_str() == first);
     let owned = owned.unwrap();
     assert_eq!((&owned.fleet, &owned.group), (&asked.fleet, &asked.group));
