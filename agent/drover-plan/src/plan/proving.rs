@@ -60,7 +60,7 @@ impl Draft<'_> {
         }
         let failed_now = self.note_failures(&mut proving.rollout);
         let count = proving.rollout.failures.len() as u32;
-        let threshold = self.spec.failure_threshold(self.resolved.size);
+        let threshold = self.proving_threshold();
         if failed_now == 0 || count < threshold {
             self.next.proving = Some(proving);
             return None;
@@ -81,6 +81,17 @@ impl Draft<'_> {
         proving.rollout.state = RolloutState::Paused(cause.clone());
         self.next.rollout = Some(proving.rollout);
         Some(cause)
+    }
+
+    /// Returns how many have to break. Unless the document says a number that is more than one, as far as there is more than
+    /// one: among instances that all serve, a single one that breaks says more about its machine than about the template.
+    fn proving_threshold(&self) -> u32 {
+        let size = self.resolved.size;
+        let threshold = self.spec.failure_threshold(size);
+        match self.spec.rollout.failure_threshold {
+            Some(_) => threshold,
+            None => threshold.max(size.min(2)),
+        }
     }
 
     /// Forgets a watch that is over. Its end changes nothing that anybody waits for, so nobody is woken up for it, and

@@ -50,7 +50,7 @@ spec:
     unhealthyAfter: 2s
     checks:
       - {{http: {{port: 8080, path: /healthz}}, interval: 500ms, timeout: 2s}}
-  rollout: {{maxSurge: 3, maxUnavailable: 0, minReady: 1s, monitor: 1s}}
+  rollout: {{maxSurge: 3, maxUnavailable: 0, minReady: 1s}}
   drain:
     delay: 500ms
     begin: [{{http: {{method: POST, port: 8080, path: /drain}}}}]

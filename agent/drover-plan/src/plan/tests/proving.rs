@@ -12,6 +12,7 @@ fn last_step(size: u32) -> (Fixture, Digests) {
     let mut fixture = Fixture::converged(size);
     let before = fixture.digests();
     fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.failure_threshold = Some(1);
     let target = fixture.digests();
     for number in 1..=size {
         let name = format!("web-{number}");
@@ -173,8 +174,29 @@ fn the_members_of_a_quorum_are_those_from_before_as_well() {
 }
 
 #[test]
+fn one_of_several_says_nothing_about_the_template() {
+    for (size, made_from_target) in [(1, false), (2, true), (3, true)] {
+        let (mut fixture, before) = completed(size);
+        fixture.group.spec.rollout.failure_threshold = None;
+        breaks(&mut fixture, "web-1");
+        let (plan, _) = fixture.planned();
+        let target = fixture.digests();
+        let expected = if made_from_target { &target } else { &before };
+        assert_eq!(made(&plan), [expected], "{size}");
+        assert_eq!(plan.next.proving.is_some(), made_from_target, "{size}");
+    }
+    let (mut fixture, before) = completed(3);
+    fixture.group.spec.rollout.failure_threshold = None;
+    breaks(&mut fixture, "web-1");
+    goes_on(&mut fixture, 40);
+    breaks(&mut fixture, "web-2");
+    assert_eq!(fixture.planned().0.next.stable, Some(before));
+}
+
+#[test]
 fn as_many_have_to_fail_as_before_it_had_completed() {
     let (mut fixture, before) = completed(20);
+    fixture.group.spec.rollout.failure_threshold = None;
     breaks(&mut fixture, "web-2");
     let plan = goes_on(&mut fixture, 40);
     assert_eq!(plan.next.stable, Some(fixture.digests()), "of two");
