@@ -1,11 +1,13 @@
 //! Replacing bad instances: paced, and slower when so many are bad that the cause lies elsewhere.
 
 use drover_model::{
-    Held, Hold, InPlace, InstanceClass, Lifecycle, Member, Reason, SystemicMode, defaults,
+    ErrorClass, Held, Hold, InPlace, InstanceClass, Lifecycle, Member, Reason, SystemicMode,
+    Timestamp, defaults,
 };
 
 use super::draft::Draft;
 use super::held_for;
+use crate::numbers::serves;
 
 impl<'a> Draft<'a> {
     /// Takes bad instances out; scale-out of the same plan refills what the ceiling allows.
@@ -25,17 +27,22 @@ impl<'a> Draft<'a> {
         self.leave_changing(&mut bad);
         // What is being repaired is still broken: taking one out must not make the rest look rare.
         let healing = self.healing();
-        let allowed = self.heal_allowance(bad.len() as u32 + healing);
-        let mut left = allowed.saturating_sub(healing);
+        let pace = self.heal_allowance(&bad, healing);
+        let mut on_the_way = healing;
         for member in bad {
-            if left == 0 {
+            let allowed = if rank(member) == Some(0) {
+                pace.ended
+            } else {
+                pace.doubtful
+            };
+            if on_the_way >= allowed {
                 self.hold(held_for(Reason::Heal, Hold::HealBudget { allowed }));
                 return;
             }
             match self.refusal(member, Reason::Heal) {
                 None => {
                     self.keep_or_end(member);
-                    left -= 1;
+                    on_the_way += 1;
                 }
                 Some(held) => self.hold(held),
             }
@@ -57,8 +64,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns how many replacements may be on the way at once, `bad` instances waiting for one.
-    fn heal_allowance(&mut self, bad: u32) -> u32 {
+    /// Returns how many replacements may be on the way at once, `bad` instances waiting for one and `healing` on the way.
+    fn heal_allowance(&mut self, bad: &[&Member], healing: u32) -> Pace {
+        let waiting = bad;
+        let bad = bad.len() as u32 + healing;
         let spec = &self.spec.heal;
         let size = self.resolved.size;
         let allowed = spec.in_flight_max.ceil_of(size).max(1);
@@ -68,13 +77,44 @@ impl<'a> Draft<'a> {
             .ceil_of(size)
             .max(defaults::SYSTEMIC_COUNT_MIN);
         if bad < threshold {
-            return allowed;
+            return Pace::even(allowed);
         }
         self.hold(held_for(Reason::Heal, Hold::Systemic { bad, total: size }));
         match spec.systemic.mode {
-            SystemicMode::Slow => 1,
-            SystemicMode::Stop => 0,
+            SystemicMode::Stop => Pace::even(0),
+            // Of what has ended nothing is lost by a false alarm: each that serves lets one more follow.
+            SystemicMode::Slow => Pace {
+                ended: allowed.min(1 + self.replaced_well(waiting)),
+                doubtful: 1,
+            },
         }
+    }
+
+    /// Counts the instances that became ready and serve since the first of those that wait for a replacement had ended,
+    /// or since the last one failed that had become ready after that. None do while launches fail.
+    fn replaced_well(&self, waiting: &[&Member]) -> u32 {
+        let failing = self.next.backoff.as_ref();
+        if failing.is_some_and(|backoff| speaks_against(backoff.class)) {
+            return 0;
+        }
+        let memory = &self.input.classified.memory;
+        let ended = waiting.iter().filter(|member| rank(member) == Some(0));
+        let ended = ended.filter_map(|member| memory.get(&member.id)?.failing_since);
+        let Some(first) = ended.min() else {
+            return 0;
+        };
+        let ready_since = |member: &Member, since: Timestamp| {
+            let ready_at = memory.get(&member.id).and_then(|memory| memory.ready_at);
+            ready_at.is_some_and(|at| at > since)
+        };
+        let failed = waiting.iter().filter(|member| ready_since(member, first));
+        let failed = failed.filter_map(|member| {
+            let memory = memory.get(&member.id)?;
+            memory.failing_since.max(memory.unknown_since)
+        });
+        let since = failed.max().unwrap_or(first).max(first);
+        let well = self.live().filter(|member| serves(member));
+        well.filter(|member| ready_since(member, since)).count() as u32
     }
 
     /// Counts the repairs on the way. Where nothing else makes instances, those that are missing or
@@ -134,6 +174,39 @@ impl<'a> Draft<'a> {
             }
         }
         lost
+    }
+}
+
+/// How many replacements may be on the way at once.
+struct Pace {
+    /// While one is taken out that has ended.
+    ended: u32,
+    /// While one is taken out of which that is not certain.
+    doubtful: u32,
+}
+
+impl Pace {
+    fn even(allowed: u32) -> Self {
+        Self {
+            ended: allowed,
+            doubtful: allowed,
+        }
+    }
+}
+
+/// Returns whether launches that fail this way say that what is made does not come to serve.
+fn speaks_against(class: Option<ErrorClass>) -> bool {
+    match class {
+        None
+        | Some(
+            ErrorClass::InvalidSpec
+            | ErrorClass::Partial
+            | ErrorClass::Unknown
+            | ErrorClass::NotFound,
+        ) => true,
+        Some(
+            ErrorClass::Throttled | ErrorClass::Capacity | ErrorClass::Quota | ErrorClass::Auth,
+        ) => false,
     }
 }
 

@@ -451,6 +451,7 @@ mod adopt;
 mod changes;
 mod cluster;
 mod ends;
+mod heal;
 mod health;
 mod in_place;
 mod keep;
