@@ -65,7 +65,7 @@ pub struct Owned {
 
 impl Survey {
     /// Returns the survey as a group is told it: what the group was about to adopt, and others have taken meanwhile, is
-    /// there and has an owner. Nothing is left of `owned`.
+    /// there and has an owner. What the group had no room for may be theirs. Nothing is left of `owned`.
     #[must_use]
     pub fn told_to(
         &self,
@@ -83,7 +83,8 @@ impl Survey {
             let handle = &owned.stranger.provider_ref;
             let is_theirs = (&owned.fleet, &owned.group) != (fleet, group);
             let is_told = told.strangers.iter().any(|one| one.provider_ref == *handle);
-            if is_theirs && before.contains_key(handle) && !is_told {
+            let was_to_adopt = before.get(handle).is_some_and(|was| was.instance.is_some());
+            if is_theirs && was_to_adopt && !is_told {
                 let mut stranger = owned.stranger.clone();
                 let theirs = (owned.fleet != *fleet).then_some(&owned.fleet);
                 let owner = taken_by(&owned.group, theirs);

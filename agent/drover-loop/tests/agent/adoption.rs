@@ -160,13 +160,6 @@ async fn what_another_fleet_takes_meanwhile_is_not_made_anew() {
         said.contains("the group db of the fleet theirs, which has taken it"),
         "{said}"
     );
-    // Whoever leaves it out has the rest.
-    world.push(&[(
-        "web",
-        &web(2, ADOPT).replace("owner: infra", "owner: other"),
-    )]);
-    world.passes(3).await;
-    assert_eq!(created(&world), (1, 0, 0));
 }
 
 #[tokio::test]

@@ -138,12 +138,10 @@ fn with_owner(input: &ClassifyInput<'_>, mut stranger: Stranger) -> Option<Stran
     let Some(group) = group else {
         return Some(stranger);
     };
-    let was_ours_to_take = input
-        .recorded
-        .strangers
-        .contains_key(&stranger.provider_ref);
+    let mut to_adopt = input.recorded.to_adopt();
+    let was_to_adopt = to_adopt.any(|(handle, _)| *handle == stranger.provider_ref);
     stranger.claimed_by = stranger.claimed_by.or_else(|| Some(taken_by(group, None)));
-    was_ours_to_take.then_some(stranger)
+    was_to_adopt.then_some(stranger)
 }
 
 /// Returns whether there is something to take over. What has ended, or is about to, is its former owner's to clear

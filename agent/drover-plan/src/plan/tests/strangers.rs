@@ -392,6 +392,15 @@ fn what_another_group_has_taken_is_neither_missing_nor_made_anew() {
     let (_, report) = fixture.planned();
     let said = report.holds[0].hold.to_string();
     assert!(said.contains("the group db, which has taken it"), "{said}");
+    // What there was no room for may be anybody's.
+    let mut smaller = adopting(1, &["i-1", "i-2"]);
+    pass(&mut smaller, 0, &["i-1", "i-2"]);
+    let left = smaller.recorded.strangers.iter();
+    let mut left = left.filter(|(_, was)| was.instance.is_none());
+    let mut theirs = taken.clone();
+    theirs.provider_ref = left.next().unwrap().0.clone();
+    smaller.listing.instances.push(theirs);
+    assert_eq!(pass(&mut smaller, 1, &["i-1", "i-2"]), ["Adopting"]);
     // Whoever never saw it as one of its own is not held by it.
     let mut newer = adopting(1, &["i-1", "i-2"]);
     newer.listing.instances.push(taken);
