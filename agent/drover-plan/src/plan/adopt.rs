@@ -17,7 +17,7 @@ use super::follow_up::DECIDE_ANEW;
 use super::room::{Sorted, is_held, owns_nothing};
 use super::{STEPS_MAX, held, observes};
 use crate::input::ProviderFacts;
-use crate::time::later;
+use crate::time::{elapsed, later};
 
 /// An adoption that came to nothing is tried again after this time.
 const ADOPT_RETRY: Duration = Duration::from_secs(15);
@@ -28,6 +28,10 @@ const REFUSED_RETRY: Duration = Duration::from_mins(5);
 /// An adoption that the provider accepted and that shows no effect is repeated after this time; the call is
 /// idempotent.
 const ADOPT_REPEAT: Duration = Duration::from_mins(1);
+
+/// An adoption without an answer is told of after this time, with what the provider said last: by then it was asked for
+/// more than once.
+const UNANSWERED_TOLD: Duration = Duration::from_secs(30);
 
 /// While an owner is waited for, or a provider, the next look is after this time.
 const ADOPT_LOOK: Duration = Duration::from_secs(15);
@@ -508,7 +512,14 @@ impl<'a> Draft<'a> {
         let due = match &intent.state {
             // Closed already.
             IntentState::Intended => return,
-            IntentState::Sent => self.input.now,
+            IntentState::Sent => {
+                let long = elapsed(intent.issued_at, self.input.now) >= UNANSWERED_TOLD;
+                if let Some(said) = intent.said.as_ref().filter(|_| long) {
+                    let why = format!("{}: {said}", step.provider_ref);
+                    self.hold(held(Hold::AdoptionRefused { why }));
+                }
+                self.input.now
+            }
             IntentState::Acked { at, .. } => later(*at, ADOPT_REPEAT),
             IntentState::Failed { class, message, at } => {
                 let why = format!("{}: {message}", step.provider_ref);

@@ -347,3 +347,18 @@ fn a_removal_does_not_wait_for_ever_for_an_adoption_without_an_answer() {
     fixture.recorded.deleting = None;
     assert_eq!(fixture.classified().settled, []);
 }
+
+#[test]
+fn an_adoption_without_an_answer_is_told_with_what_the_provider_said() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let (plan, _) = fixture.planned();
+    let kind = drover_model::IntentKind::Adopt(adopted(&plan)[0].clone());
+    fixture.recorded = plan.next;
+    fixture.intent(-29, kind, drover_model::IntentState::Sent);
+    fixture.intents[0].said = Some("labels are read-only".to_owned());
+    assert_eq!(codes(&fixture), ["Adopting"]);
+    fixture.intents[0].issued_at = at(-30);
+    assert_eq!(codes(&fixture), ["AdoptionRefused", "Adopting"]);
+    assert!(text(&fixture).contains("cannot be adopted: i-1: labels are read-only"));
+    assert_eq!(verbs(&fixture.planned().0), ["resend"]);
+}
