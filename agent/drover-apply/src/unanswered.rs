@@ -1,9 +1,9 @@
-//! Calls that make instances and say nothing of what they made.
+//! Calls that make or adopt instances and say nothing of what came of it.
 
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Action, ErrorClass, InstanceId, InstanceMemory, Intent, Plan, Timestamp, Unanswered,
+    Action, ErrorClass, InstanceId, InstanceMemory, Intent, IntentKind, Plan, Timestamp, Unanswered,
 };
 
 use crate::{ApplyReport, StepResult};
@@ -21,18 +21,19 @@ pub fn remember_unanswered(
         let Some(step) = plan.steps.get(outcome.step) else {
             continue;
         };
-        let (first, repeats) = match &step.action {
-            Action::Create { slots, .. } => (slots.first(), false),
+        let (first, adopts, repeats) = match &step.action {
+            Action::Create { slots, .. } => (slots.first(), false, false),
+            Action::Adopt(step) => (Some(&step.instance), true, false),
             Action::Resend { intent } => {
                 let mut intents = intents.iter();
                 let found = intents.find(|open| open.id == *intent);
-                (found.and_then(|open| open.slots().first()), true)
+                let adopts = found.is_some_and(|open| matches!(open.kind, IntentKind::Adopt(_)));
+                (found.and_then(Intent::asks_for), adopts, true)
             }
             Action::Drain { .. }
             | Action::Destroy { .. }
             | Action::Update(_)
             | Action::Roster(_)
-            | Action::Adopt(_)
             | Action::Release { .. }
             | Action::Settle(_) => continue,
         };
@@ -41,7 +42,11 @@ pub fn remember_unanswered(
         };
         any = true;
         let remembered = memory.entry(first.clone());
-        let remembered = remembered.or_insert_with(|| InstanceMemory::new(now));
+        let remembered = remembered.or_insert_with(|| InstanceMemory {
+            // What is adopted ran before, so that it is no launch that could fail.
+            ready_at: adopts.then_some(now),
+            ..InstanceMemory::new(now)
+        });
         let before = remembered.unanswered.take();
         let refused_since = before.as_ref().and_then(|before| before.refused_since);
         remembered.unanswered = Some(Box::new(Unanswered {

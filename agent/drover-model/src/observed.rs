@@ -179,7 +179,7 @@ pub struct InstanceMemory {
     /// When the provider said that it takes the instance, in the first listing that had it: then it lets nobody have one for
     /// longer.
     pub lease: Option<Timestamp>,
-    /// The calls that make it, where none has an answer that says whether it is there; what they came to is in their intent.
+    /// The calls that make or adopt it, where none has an answer that says what came of it; what they came to is in their intent.
     /// Of the instances of one call the first has it.
     pub unanswered: Option<Box<Unanswered>>,
 }
@@ -417,6 +417,19 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// Returns the instance under which calls without an answer are remembered: the first that it makes, or the one that it
+    /// adopts. None: it does something else.
+    pub fn asks_for(&self) -> Option<&InstanceId> {
+        match &self.kind {
+            IntentKind::Adopt(step) => Some(&step.instance),
+            IntentKind::Create { slots, .. } => slots.first(),
+            IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => None,
+        }
+    }
+
     /// Returns the instances that it makes, in launch order: none, if it is to do something else.
     pub fn slots(&self) -> &[InstanceId] {
         match &self.kind {

@@ -163,6 +163,29 @@ async fn what_another_fleet_takes_meanwhile_is_not_made_anew() {
 }
 
 #[tokio::test]
+async fn an_adoption_without_an_answer_is_repeated_less_and_less_often() {
+    let mut world = watching(1, 1).await;
+    world.sim(|mut sim| sim.inject(Fault::always(Op::Adopt, FaultKind::LostRequest)));
+    world.push(&[("web", &web(1, ADOPT))]);
+    world.passes(100).await;
+    let calls = world.calls(Op::Adopt);
+    assert_eq!(calls, 8, "after 1 s, 2 s, and so on up to 30 s");
+    assert_eq!(world.holds("web"), ["AdoptionRefused"]);
+    world.sim(|mut sim| sim.clear_faults());
+    world.converge().await;
+    assert_eq!(created(&world), (1, 0, 0));
+    // It ran before, and so is none that could fail to launch.
+    let instance = world
+        .status("web")
+        .recorded
+        .instances
+        .values()
+        .next()
+        .cloned();
+    assert_eq!(instance.unwrap().class, "Available");
+}
+
+#[tokio::test]
 async fn a_survey_that_fails_or_is_partial_or_never_answers_is_not_nothing() {
     let mut world = watching(3, 2).await;
     world.push(&[("web", &web(3, ADOPT))]);

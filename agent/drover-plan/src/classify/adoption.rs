@@ -199,9 +199,10 @@ impl Stage<'_> {
                 .strangers
                 .iter()
                 .any(|stranger| stranger.provider_ref == step.provider_ref),
+            // Of a group that goes nothing is adopted any more; what was is in the listing.
+            Some(Surveyed::Unknown(_)) => self.input.recorded.deleting.is_none(),
             // The document adopts nothing any more, or was removed, so that nobody asks.
             None => self.input.spec.adopt.is_some() && self.input.recorded.deleting.is_none(),
-            Some(Surveyed::Unknown(_)) => true,
         };
         let waited = elapsed(since, self.input.listing.as_of);
         let absent =

@@ -11,7 +11,7 @@ use super::absent::ABSENCE_MIN;
 use super::health::Health;
 use crate::time::later;
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
     /// Returns how a create ended, once each instance that it made was seen or is provably gone.
     ///
     /// An instance may be there and yet not be finished: a call makes it, then attaches what belongs to its place, then
@@ -65,13 +65,32 @@ impl Stage<'_> {
             && slots.iter().any(|id| !self.listed.contains(id))
     }
 
+    /// Returns the adoptions that have no answer.
+    fn adopting(&self) -> impl Iterator<Item = &'a Intent> + use<'a, '_> {
+        let adopts = self.intents.adopts.iter().map(|(intent, _)| *intent);
+        adopts.filter(|intent| intent.state == IntentState::Sent)
+    }
+
+    /// Keeps what calls came to that adopt what is not listed as the group's yet.
+    fn remember_adopting(&mut self) {
+        let adopting: Vec<&InstanceId> = self.adopting().filter_map(Intent::asks_for).collect();
+        for id in adopting {
+            if let Some(memory) = self.input.memory.get(id) {
+                self.memory
+                    .entry(id.clone())
+                    .or_insert_with(|| memory.clone());
+            }
+        }
+    }
+
     /// Forgets what calls came to whose intents are closed, or have an answer.
     pub(super) fn forget_answered(&mut self) {
+        self.remember_adopting();
         let open = self.intents.creates.iter().filter(|intent| {
             intent.state == IntentState::Sent && !self.is_refused_for_good(intent)
         });
-        let open: BTreeSet<&InstanceId> =
-            open.filter_map(|intent| intent.slots().first()).collect();
+        let open = open.copied().chain(self.adopting());
+        let open: BTreeSet<&InstanceId> = open.filter_map(Intent::asks_for).collect();
         let answered = |id: &InstanceId, memory: &InstanceMemory| {
             memory.unanswered.is_some() && !open.contains(id)
         };

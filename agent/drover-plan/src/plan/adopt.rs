@@ -518,7 +518,8 @@ impl<'a> Draft<'a> {
                     let why = format!("{}: {said}", step.provider_ref);
                     self.hold(held(Hold::AdoptionRefused { why }));
                 }
-                self.input.now
+                self.repeat_when_due(intent);
+                return;
             }
             IntentState::Acked { at, .. } => later(*at, ADOPT_REPEAT),
             IntentState::Failed { class, message, at } => {

@@ -109,10 +109,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns what the calls of a create came to. None: nobody remembers one.
-    fn told(&self, create: &Intent) -> Option<&'a Unanswered> {
-        let first = create.slots().first()?;
-        let memory = self.input.classified.memory.get(first)?;
+    /// Returns what the calls of a create or an adoption came to. None: nobody remembers one.
+    fn told(&self, intent: &Intent) -> Option<&'a Unanswered> {
+        let memory = self.input.classified.memory.get(intent.asks_for()?)?;
         memory.unanswered.as_deref()
     }
 

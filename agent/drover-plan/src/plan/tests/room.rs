@@ -1,7 +1,8 @@
 //! What is there and the size has no room for: held, and never ended for having been adopted.
 
 use drover_model::{
-    Adopt, CheckOutcome, Hold, Manage, Plan, ProviderPhase, ProviderRef, RecordedStranger, Stranger,
+    Adopt, CheckOutcome, Hold, Manage, Plan, ProviderPhase, ProviderRef, RecordedStranger,
+    Stranger, Surveyed,
 };
 use insta::assert_snapshot;
 
@@ -344,8 +345,14 @@ fn a_removal_does_not_wait_for_ever_for_an_adoption_without_an_answer() {
     fixture.recorded = plan.next;
     fixture.intents[0].issued_at = at(-600);
     assert_eq!(verbs(&fixture.planned().0), ["settle"]);
+    let unknown = Some(Surveyed::Unknown(Hold::ObservationStale));
+    fixture.surveyed.clone_from(&unknown);
+    assert_eq!(verbs(&fixture.planned().0), ["settle"]);
     fixture.recorded.deleting = None;
-    assert_eq!(fixture.classified().settled, []);
+    for surveyed in [None, unknown] {
+        fixture.surveyed = surveyed;
+        assert_eq!(fixture.classified().settled, []);
+    }
 }
 
 #[test]
@@ -361,4 +368,20 @@ fn an_adoption_without_an_answer_is_told_with_what_the_provider_said() {
     assert_eq!(codes(&fixture), ["AdoptionRefused", "Adopting"]);
     assert!(text(&fixture).contains("cannot be adopted: i-1: labels are read-only"));
     assert_eq!(verbs(&fixture.planned().0), ["resend"]);
+    // Less and less often: after five calls sixteen seconds later.
+    let told = drover_model::Unanswered {
+        calls: 5,
+        last: at(0),
+        refused_since: None,
+    };
+    let mut memory = drover_model::InstanceMemory::new(at(-30));
+    memory.unanswered = Some(Box::new(told));
+    fixture.memory.insert(id("web-1"), memory);
+    for (seconds, expected) in [(15, vec![]), (16, vec!["resend"])] {
+        fixture.later(seconds);
+        if let Some(Surveyed::Known { survey, .. }) = &mut fixture.surveyed {
+            survey.as_of = at(seconds);
+        }
+        assert_eq!(verbs(&fixture.planned().0), expected, "{seconds}");
+    }
 }
