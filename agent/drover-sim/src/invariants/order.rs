@@ -107,14 +107,17 @@ pub(super) fn heal_before_roll(pass: &Pass) -> Result<(), Violation> {
 }
 
 /// How gladly scale-in takes an instance, the worst first.
-fn tier(pass: &Pass, member: &Member) -> u8 {
+fn tier(sim: &Simulation, pass: &Pass, member: &Member) -> u8 {
     match member.class {
         InstanceClass::Terminating | InstanceClass::Failed { .. } => 0,
         _ if orders::counts(pass, &member.id, OrderVerb::Yield) => 0,
         _ if is_bad(member) || member.interruption.is_some() => 1,
         InstanceClass::Lost { .. } => 2,
         InstanceClass::Available => {
-            let current = pass.plan.next.target.as_ref() == Some(&member.digests);
+            // As the policies of drift see it: an outdated one that they accept is as good as any.
+            let drift = &sim.decisions.drift;
+            let target = pass.plan.next.target.as_ref();
+            let current = target.is_some_and(|target| drift.is_current(&member.digests, target));
             let paused = pass.plan.next.rollout.as_ref();
             let paused =
                 paused.is_some_and(|rollout| matches!(rollout.state, RolloutState::Paused(_)));
@@ -140,7 +143,7 @@ pub(super) fn worst_first(sim: &Simulation, pass: &Pass) -> Result<(), Violation
         let begun = step.cause == Cause::Because(Reason::ScaleIn) && is_free(pass, member);
         begun.then_some(member)
     });
-    let Some(best) = taken.map(|member| tier(pass, member)).max() else {
+    let Some(best) = taken.map(|member| tier(sim, pass, member)).max() else {
         return Ok(());
     };
     let touched = touched(pass);
@@ -161,7 +164,7 @@ pub(super) fn worst_first(sim: &Simulation, pass: &Pass) -> Result<(), Violation
     let mut holds = pass.report.holds.iter();
     let waits = holds.any(|held| held.reason == Some(Reason::ScaleIn));
     let worse = members.values().find(|member| {
-        tier(pass, member) < best
+        tier(sim, pass, member) < best
             && !(waits && member.class == InstanceClass::Available)
             && is_free(pass, member)
             && member.class != InstanceClass::Terminating
