@@ -1,17 +1,13 @@
 //! Making instances: names, tokens, batches, and what spaces failed launches out.
 
-use std::time::Duration;
-
 use drover_model::{
     Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, LaunchBackoff, Precondition,
-    Reason, Seat, Template, Timestamp, Token, Trust, Value,
+    Reason, Seat, Template, Token, Trust, Value,
 };
 
 use super::draft::Draft;
-use super::failure::last_failure;
 use super::held;
 use crate::input::{FenceScope, fence_scope};
-use crate::time::later;
 
 /// Most instances that one pass makes of one group: more would need minutes of provider calls, and
 /// a plan that old should be made anew.
@@ -19,10 +15,6 @@ pub(super) const CREATES_MAX: u32 = 500;
 
 /// Provision calls of unknown outcome may concern this share of the group before new ones wait.
 const UNKNOWN_SHARE: drover_model::Amount = drover_model::Amount::Percent(10);
-
-/// The longest wait of what is missing for a provider that had no room: as long as the first wait of all. What is above
-/// the size may have used up that room, so its failures are no reason for more.
-const ROOM_WAIT: Duration = Duration::from_mins(1);
 
 impl Draft<'_> {
     /// Makes `count` instances of `digests`.
@@ -124,7 +116,7 @@ impl Draft<'_> {
         if wanted == 0 {
             return (0, None);
         }
-        if let Some(held) = self.launch_withheld(digests, cause) {
+        if let Some(held) = self.launch_withheld(digests) {
             return (0, Some(held));
         }
         if let Some(held) = self.zones_closed() {
@@ -185,8 +177,8 @@ impl Draft<'_> {
         self.live().filter(|member| starting(&member.class)).count() as u32
     }
 
-    /// Returns what withholds every launch of `digests` for `cause` now.
-    pub(super) fn launch_withheld(&self, digests: &Digests, cause: Cause) -> Option<Held> {
+    /// Returns what withholds every launch of `digests` now.
+    pub(super) fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
         if let Some(held) = self.secret_missing(digests) {
             return Some(held);
         }
@@ -200,9 +192,8 @@ impl Draft<'_> {
         }
         let backoff = self.next.backoff.as_ref()?;
         let concerns = *digests == self.target || !blames_template(backoff.class);
-        let until = waits_until(backoff, cause);
-        (concerns && self.input.now < until).then(|| Held {
-            until: Some(until),
+        (concerns && self.input.now < backoff.until).then(|| Held {
+            until: Some(backoff.until),
             ..held(Hold::LaunchBackoff {
                 failures: backoff.failures,
                 message: backoff.message.clone(),
@@ -255,15 +246,6 @@ impl Draft<'_> {
         let unanswered = self.unanswered();
         let slots = unanswered.iter().flat_map(|intent| intent.slots());
         slots.filter(|id| !self.is_listed_instance(id)).count() as u32
-    }
-}
-
-/// Returns when launches for `cause` end waiting after failed ones.
-fn waits_until(backoff: &LaunchBackoff, cause: Cause) -> Timestamp {
-    if waits_for_room(backoff, cause) {
-        backoff.until.min(later(last_failure(backoff), ROOM_WAIT))
-    } else {
-        backoff.until
     }
 }
 

@@ -6,7 +6,7 @@
 //! ended for no reason but the removal of its group, which asks by itself.
 
 use drover_model::{
-    Cause, Held, Hold, InstanceClass, InstanceId, Member, Order, OrderState, OrderVerb, QuorumSpec,
+    Held, Hold, InstanceClass, InstanceId, Member, Order, OrderState, OrderVerb, QuorumSpec,
     Reason, RecordedOrder, RecordedQuorum, Trust,
 };
 
@@ -197,14 +197,10 @@ impl<'a> Draft<'a> {
     /// Returns whether nothing can be made in the place of what is taken out now, and says why: then nothing is.
     fn has_no_successor(&mut self) -> bool {
         let waits = match self.templates_for(1) {
-            Ok(parts) => {
-                parts
-                    .into_iter()
-                    .filter(|(_, count)| *count > 0)
-                    .find_map(|(digests, _)| {
-                        self.launch_withheld(&digests, Cause::Because(Reason::Heal))
-                    })
-            }
+            Ok(parts) => parts
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .find_map(|(digests, _)| self.launch_withheld(&digests)),
             Err(held) => Some(*held),
         };
         let Some(held) = waits else {

@@ -308,9 +308,7 @@ impl<'a> Draft<'a> {
         } else if self.spec.rollout.mode != RolloutMode::Proactive {
             let mode = self.spec.rollout.mode;
             self.hold(held_for(Reason::Update, Hold::NotProactive { mode }));
-        } else if let Some(held) =
-            self.launch_withheld(&self.target, Cause::Because(Reason::Update))
-        {
+        } else if let Some(held) = self.launch_withheld(&self.target) {
             // While launches wait there will be no replacement, so nothing is retired for it.
             self.hold(held);
         } else {
@@ -411,7 +409,7 @@ impl<'a> Draft<'a> {
         if self.spec.heal_revision() == HealRevision::Current {
             digests = self.last_good().unwrap_or(digests);
         }
-        if let Some(held) = self.launch_withheld(&digests, Cause::ScaleOut) {
+        if let Some(held) = self.launch_withheld(&digests) {
             self.hold(held);
             return None;
         }

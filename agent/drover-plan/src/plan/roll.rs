@@ -138,7 +138,7 @@ impl<'a> Draft<'a> {
     ) {
         let mut retired = false;
         let mut full = false;
-        let backs_off = self.launch_withheld(&self.target, Cause::Because(Reason::Update));
+        let backs_off = self.launch_withheld(&self.target.clone());
         let backs_off = backs_off.filter(|held| {
             self.target_backs_off() || matches!(held.hold, Hold::SecretUnresolved { .. })
         });

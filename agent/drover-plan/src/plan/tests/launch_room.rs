@@ -44,21 +44,15 @@ fn made_for(plan: &Plan) -> Vec<Cause> {
 }
 
 #[test]
-fn what_is_missing_waits_a_minute_at_most_for_room() {
+fn what_is_missing_waits_for_room_while_nothing_has_gone() {
     for class in [ErrorClass::Capacity, ErrorClass::Quota] {
         let mut fixture = short_of_one(class);
-        fixture.later(10);
-        assert!(creates(&fixture.planned().0).is_empty());
-        assert_eq!(until(&fixture), Some(at(60)));
-        assert_eq!(fixture.planned().1.timer_at, Some(at(60)));
         fixture.later(60);
+        assert!(creates(&fixture.planned().0).is_empty());
+        assert_eq!(until(&fixture), Some(at(900)));
+        fixture.later(900);
         assert_eq!(creates(&fixture.planned().0).len(), 1, "{class:?}");
     }
-    // Nobody knows what else is wrong.
-    let mut fixture = short_of_one(ErrorClass::Unknown);
-    fixture.later(60);
-    assert!(creates(&fixture.planned().0).is_empty());
-    assert_eq!(until(&fixture), Some(at(900)));
 }
 
 #[test]
@@ -80,21 +74,6 @@ fn what_is_above_the_size_waits_for_room_as_long_as_ever() {
 }
 
 #[test]
-fn a_successor_of_what_the_provider_takes_waits_a_minute_at_most_for_room() {
-    let mut fixture = Fixture::converged(3);
-    fixture.interrupt("web-1", at(600));
-    fixture.recorded.backoff = Some(backs_off(ErrorClass::Capacity));
-    fixture.later(10);
-    assert!(creates(&fixture.planned().0).is_empty());
-    assert_eq!(until(&fixture), Some(at(60)));
-    fixture.later(60);
-    assert_eq!(
-        made_for(&fixture.planned().0),
-        [Cause::Because(Reason::Interruption)]
-    );
-}
-
-#[test]
 fn one_that_starts_is_no_reason_to_wait_for_room() {
     let mut fixture = short_of_one(ErrorClass::Capacity);
     fixture.group.spec.size = 4;
@@ -102,6 +81,7 @@ fn one_that_starts_is_no_reason_to_wait_for_room() {
     let made = BTreeMap::from([(id("web-4"), provider_ref("web-4"))]);
     fixture.create(&["web-4"], -5, IntentState::Acked { made, at: at(-4) });
     fixture.recorded.next_number = 5;
+    fixture.recorded.backoff.as_mut().unwrap().until = at(60);
     fixture.later(60);
     assert_eq!(fixture.class("web-4"), "Starting");
     assert_eq!(creates(&fixture.planned().0).len(), 1);
