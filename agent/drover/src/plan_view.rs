@@ -317,7 +317,7 @@ impl AdoptionView {
 
 impl ChangeView {
     /// Returns what it does, in a few words each.
-    fn told(&self) -> Vec<String> {
+    pub(crate) fn told(&self) -> Vec<String> {
         let mut parts = Vec::new();
         match (&self.from, &self.to) {
             (None, _) => parts.push("new".to_owned()),

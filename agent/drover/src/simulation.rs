@@ -301,30 +301,9 @@ impl GroupView {
         let Some(change) = &self.change else {
             return "no change".to_owned();
         };
-        let mut parts = Vec::new();
-        match (&change.from, &change.to) {
-            (None, Some(to)) => parts.push(format!("new, size {}", to.size)),
-            (_, None) => parts.push("removed".to_owned()),
-            (Some(from), Some(to)) => {
-                if from.size != to.size {
-                    parts.push(format!("size {} -> {}", from.size, to.size));
-                }
-                if from.template != to.template {
-                    parts.push(format!("template {} -> {}", from.template, to.template));
-                }
-            }
-        }
-        let counts = [
-            (change.creates, "create"),
-            (change.replaces, "replace"),
-            (change.restarts, "restart"),
-            (change.changes, "change live"),
-            (change.destroys, "destroy"),
-        ];
-        for (count, verb) in counts {
-            if count > 0 {
-                parts.push(format!("{verb} {count}"));
-            }
+        let mut parts = change.told();
+        if let (None, Some(to)) = (&change.from, &change.to) {
+            parts.insert(1, format!("size {}", to.size));
         }
         parts.join(", ")
     }

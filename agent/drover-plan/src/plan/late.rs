@@ -52,7 +52,7 @@ impl Draft<'_> {
 }
 
 /// Returns whether nothing is wrong with a member, as far as is known.
-fn is_well(member: &Member) -> bool {
+pub(super) fn is_well(member: &Member) -> bool {
     match member.class {
         InstanceClass::Starting | InstanceClass::Warming | InstanceClass::Available => true,
         InstanceClass::Terminating

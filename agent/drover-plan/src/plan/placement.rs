@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use drover_model::{
-    Cause, Digests, ErrorClass, Held, Hold, InstanceClass, IntentKind, IntentState, Member,
-    PlaceDecision, Reason, Rebalance, Spread, Timestamp, Verdict,
+    Cause, Digests, ErrorClass, Held, Hold, IntentKind, IntentState, Member, PlaceDecision, Reason,
+    Rebalance, Spread, Timestamp, Verdict,
 };
 
 use super::draft::Draft;
 use super::held;
+use super::late::is_well;
 use crate::change::policy_hold;
 use crate::numbers::serves;
 use crate::time::later;
@@ -195,17 +196,8 @@ impl<'a> Draft<'a> {
             && self.next.stable_size == self.resolved.size
             && self.resolved.surge > 0
             && self.withheld(Reason::Rebalance).is_none();
-        let sound = |member: &Member| match member.class {
-            InstanceClass::Starting | InstanceClass::Warming | InstanceClass::Available => true,
-            InstanceClass::Terminating
-            | InstanceClass::Exited(_)
-            | InstanceClass::Failed { .. }
-            | InstanceClass::Unhealthy { .. }
-            | InstanceClass::Lost { .. }
-            | InstanceClass::Suspect { .. } => false,
-        };
         let useful = |(from, to): (InZone, InZone)| from.count > to.count;
-        let goes_on = moving && self.live().all(sound) && self.imbalance().is_some_and(useful);
+        let goes_on = moving && self.live().all(is_well) && self.imbalance().is_some_and(useful);
         u32::from(goes_on)
     }
 
