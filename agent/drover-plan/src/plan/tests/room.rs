@@ -327,13 +327,19 @@ fn a_rollout_takes_none_of_them_for_what_it_replaces() {
     assert_eq!(*revision, drover_model::AdoptRevision::Assume);
 }
 
-#[test]
-fn a_removal_does_not_wait_for_ever_for_an_adoption_without_an_answer() {
+/// A group whose only adoption was asked for so many seconds after noon, and has no answer.
+fn unanswered(seconds: i64) -> Fixture {
     let mut fixture = adopting(1, &["i-1"]);
     let (plan, _) = fixture.planned();
     let kind = drover_model::IntentKind::Adopt(adopted(&plan)[0].clone());
     fixture.recorded = plan.next;
-    fixture.intent(-30, kind, drover_model::IntentState::Sent);
+    fixture.intent(seconds, kind, drover_model::IntentState::Sent);
+    fixture
+}
+
+#[test]
+fn a_removal_does_not_wait_for_ever_for_an_adoption_without_an_answer() {
+    let mut fixture = unanswered(-30);
     fixture.removed = true;
     // Nobody is asked for what a removed document adopts.
     fixture.surveyed = None;
@@ -357,11 +363,7 @@ fn a_removal_does_not_wait_for_ever_for_an_adoption_without_an_answer() {
 
 #[test]
 fn an_adoption_without_an_answer_is_told_with_what_the_provider_said() {
-    let mut fixture = adopting(1, &["i-1"]);
-    let (plan, _) = fixture.planned();
-    let kind = drover_model::IntentKind::Adopt(adopted(&plan)[0].clone());
-    fixture.recorded = plan.next;
-    fixture.intent(-29, kind, drover_model::IntentState::Sent);
+    let mut fixture = unanswered(-29);
     fixture.intents[0].said = Some("labels are read-only".to_owned());
     assert_eq!(codes(&fixture), ["Adopting"]);
     fixture.intents[0].issued_at = at(-30);
