@@ -203,11 +203,15 @@ pub enum Hold {
     CreateLimit {
         /// How many are allowed.
         limit: u32,
+        /// How many of them are left for what is missing: what is held would take the place of what serves.
+        reserved: u32,
     },
     /// As many instances as `limits.maxDestroyPerHour` allows were ended within the hour.
     DestroyRate {
         /// How many are allowed.
         limit: u32,
+        /// How many of them are left for what breaks: what is held serves.
+        reserved: u32,
     },
     /// More instances may not exist now.
     SurgeExhausted {

@@ -200,15 +200,23 @@ impl fmt::Display for Hold {
                     "the group {group}, which it depends on, has not converged"
                 )
             }
-            Self::CreateLimit { limit } => write!(
+            Self::CreateLimit { limit, reserved: 0 } => write!(
                 f,
                 "{} made within the hour, the most that limits.maxCreatePerHour allows",
                 plural(*limit, "instance was", "instances were")
             ),
-            Self::DestroyRate { limit } => write!(
+            Self::CreateLimit { limit, reserved } => write!(
+                f,
+                "the last {reserved} of the {limit} that limits.maxCreatePerHour allows within the hour are left for what is missing"
+            ),
+            Self::DestroyRate { limit, reserved: 0 } => write!(
                 f,
                 "{} ended within the hour without a change that asks for it, the most that limits.maxDestroyPerHour allows",
                 plural(*limit, "instance was", "instances were")
+            ),
+            Self::DestroyRate { limit, reserved } => write!(
+                f,
+                "the last {reserved} of the {limit} that limits.maxDestroyPerHour allows within the hour are left for what breaks"
             ),
             Self::SurgeExhausted { ceiling } => {
                 let exist = plural(*ceiling, "instance exists", "instances exist");

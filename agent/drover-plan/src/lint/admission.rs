@@ -349,6 +349,21 @@ impl Facts<'_> {
         if creates > 0 && made + creates > limit {
             return Err(LintError::OverTheHour { limit });
         }
+        let most = limit - size.min(limit / 2);
+        if makes_for_serving(plan) && made + creates > most {
+            return Err(LintError::OverTheHour { limit: most });
+        }
+        self.hourly_ends(size, ended, begun)
+    }
+
+    /// What nobody asked for ends no more than the hour allows, `ended` within it already.
+    fn hourly_ends(
+        &self,
+        size: u32,
+        mut ended: u32,
+        begun: &[(&Member, Reason)],
+    ) -> Result<(), LintError> {
+        let spec = self.input.desired.spec();
         let unasked =
             |reason: &Reason| matches!(reason, Reason::Heal | Reason::Expiry | Reason::Rebalance);
         let new = begun
@@ -365,8 +380,35 @@ impl Facts<'_> {
         if new > 0 && ended + new > limit {
             return Err(LintError::OverTheHour { limit });
         }
+        let most = limit - size.min(limit / 2);
+        let ends_serving = begun
+            .iter()
+            .any(|(_, reason)| unasked(reason) && serves_on(*reason));
+        if ends_serving && ended + new > most {
+            return Err(LintError::OverTheHour { limit: most });
+        }
         Ok(())
     }
+}
+
+/// Returns whether something is made for what serves on where it is not, a way back from a template that failed apart.
+fn makes_for_serving(plan: &Plan) -> bool {
+    let back = plan.next.quarantine.is_some();
+    plan.steps.iter().any(|step| {
+        let Cause::Because(reason) = step.cause else {
+            return false;
+        };
+        let makes = matches!(step.action, Action::Create { .. });
+        makes && serves_on(reason) && !(back && reason == Reason::Update)
+    })
+}
+
+/// Returns whether what is replaced for `reason` serves on where it is not.
+fn serves_on(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::Heal | Reason::ScaleIn | Reason::Interruption | Reason::Delete
+    )
 }
 
 /// Returns whether a window is open, by walking back through the minutes to its opening.

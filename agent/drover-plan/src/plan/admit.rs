@@ -125,6 +125,9 @@ impl<'a> Draft<'a> {
     pub(super) fn refusal_to_replace(&self, member: &Member, reason: Reason) -> Option<Held> {
         self.refusal(member, reason).or_else(|| {
             let missed = serves(member) && self.live_count() <= self.resolved.size;
+            if missed && let Some(held) = self.no_room_for_successor(reason) {
+                return Some(held);
+            }
             let mut fences = self.input.fences.iter();
             let refused = |held: &&Held| fence_scope(&held.hold) == FenceScope::Replacement;
             let fence = fences.find(refused).filter(|_| missed)?;

@@ -130,7 +130,7 @@ impl Draft<'_> {
                 reason = Some(held);
             }
         };
-        let (room, over) = self.create_room();
+        let (room, over) = self.create_room(cause);
         limit_to(room, over);
         let mut limit = |most: u32, hold: Hold| limit_to(most, held(hold));
         let made: u32 = self.made.values().sum();

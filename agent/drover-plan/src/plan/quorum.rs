@@ -427,7 +427,7 @@ impl<'a> Draft<'a> {
 
     /// Returns whether one more instance may be made within the hour.
     fn has_room_this_hour(&mut self) -> bool {
-        let (room, held) = self.create_room();
+        let (room, held) = self.create_room(Cause::ScaleOut);
         if room == 0 {
             self.hold(held);
         }

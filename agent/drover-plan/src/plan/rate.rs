@@ -1,5 +1,8 @@
 //! How many instances were made and ended within the hour, and how many more may be.
 //!
+//! A part of each limit is left for what is missing or broken: what replaces instances that serve, as updates and
+//! expiry do, does not use it up.
+//!
 //! What is counted is what came of calls, not what was planned, so that a step that failed costs
 //! nothing. It is recorded in slots of time, and old slots go only when a new one comes: a group
 //! that rests records nothing new.
@@ -7,7 +10,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Held, Hold, Intent, IntentKind, IntentState, RateSlot, Reason, SettlementOutcome, Timestamp,
+    Cause, Held, Hold, Intent, IntentKind, IntentState, RateSlot, Reason, SettlementOutcome,
+    Timestamp,
 };
 
 use super::draft::{Draft, disrupts};
@@ -19,6 +23,14 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// The length of a slot: a limit is exact to this time.
 const SLOT: Duration = Duration::from_mins(5);
+
+/// Returns whether instances that are replaced for `reason` serve as they are, and may do so for another hour.
+pub(super) fn can_wait(reason: Reason) -> bool {
+    match reason {
+        Reason::Update | Reason::Drift | Reason::Expiry | Reason::Rebalance | Reason::Cost => true,
+        Reason::Heal | Reason::ScaleIn | Reason::Interruption | Reason::Delete => false,
+    }
+}
 
 /// Returns whether the end of an instance counts: no change in Git asked for it.
 fn is_counted(reason: Reason) -> bool {
@@ -104,9 +116,21 @@ impl Draft<'_> {
         sizes.max().unwrap_or(0).max(self.resolved.size)
     }
 
-    /// Returns how many more instances may be made now, and the hold for any beyond.
-    pub(super) fn create_room(&self) -> (u32, Held) {
+    /// Returns how many more instances may be made for `cause` now, and the hold for any beyond.
+    pub(super) fn create_room(&self, cause: Cause) -> (u32, Held) {
         let limit = self.spec.create_hourly_max(self.hourly_size());
+        let reserved = match cause {
+            // A template that failed is not kept in service for an hour.
+            Cause::Because(Reason::Update) if self.rolls_back() => 0,
+            Cause::Because(reason) if can_wait(reason) => self.reserved(limit),
+            Cause::Because(_)
+            | Cause::ScaleOut
+            | Cause::FailedLaunch
+            | Cause::Completed
+            | Cause::KeptOver
+            | Cause::FollowUp
+            | Cause::Adoption => 0,
+        };
         let open = self
             .intents
             .creates
@@ -125,12 +149,31 @@ impl Draft<'_> {
                 | IntentKind::Adopt(_) => 0,
             });
         let open = open.sum::<usize>() as u32 + self.made.values().sum::<u32>();
-        let (used, until) = self.used(limit, open, |slot| slot.created);
+        let most = limit - reserved;
+        let (used, until) = self.used(most, open, |slot| slot.created);
         let hold = Held {
             until,
-            ..held(Hold::CreateLimit { limit })
+            ..held(Hold::CreateLimit { limit, reserved })
         };
-        (limit.saturating_sub(used), hold)
+        (most.saturating_sub(used), hold)
+    }
+
+    /// Returns how much of an hourly limit is left for what is missing or broken: the whole group once, but no more than
+    /// half of the limit.
+    fn reserved(&self, limit: u32) -> u32 {
+        self.hourly_size().min(limit / 2)
+    }
+
+    /// Returns the hold for replacing one more that would be missed until its successor is there: the hour has to have
+    /// room for that one as well, beside what is missing already.
+    pub(super) fn no_room_for_successor(&self, reason: Reason) -> Option<Held> {
+        let missing = self.resolved.size.saturating_sub(self.live_count());
+        let (room, hold) = self.create_room(Cause::Because(reason));
+        let for_reason = Held {
+            reason: Some(reason),
+            ..hold
+        };
+        (can_wait(reason) && room <= missing).then_some(for_reason)
     }
 
     /// Returns how many more instances may be ended for `reason` now, `promised` ones counted as ended,
@@ -140,18 +183,24 @@ impl Draft<'_> {
             return (u32::MAX, None);
         }
         let limit = self.spec.destroy_hourly_max(self.hourly_size());
+        let reserved = if can_wait(reason) {
+            self.reserved(limit)
+        } else {
+            0
+        };
         let of = |reason| self.leaving_for.get(&Some(reason)).copied().unwrap_or(0);
         let open: u32 = Reason::ALL
             .into_iter()
             .filter(|r| is_counted(*r))
             .map(of)
             .sum();
-        let (used, until) = self.used(limit, open + promised, |slot| slot.destroyed);
+        let most = limit - reserved;
+        let (used, until) = self.used(most, open + promised, |slot| slot.destroyed);
         let hold = Held {
             until,
-            ..held_for(reason, Hold::DestroyRate { limit })
+            ..held_for(reason, Hold::DestroyRate { limit, reserved })
         };
-        (limit.saturating_sub(used), Some(hold))
+        (most.saturating_sub(used), Some(hold))
     }
 
     /// Returns how many were counted within the hour, and when they become fewer than `limit`.

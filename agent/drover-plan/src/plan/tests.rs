@@ -453,6 +453,7 @@ mod cluster;
 mod ends;
 mod heal;
 mod health;
+mod hourly;
 mod in_place;
 mod keep;
 mod launch_room;

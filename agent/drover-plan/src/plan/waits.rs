@@ -1,6 +1,6 @@
 //! The waiting that is no fault of a template: the deadline of a rollout does not run meanwhile.
 
-use drover_model::{Member, Reason};
+use drover_model::{Cause, Member, Reason};
 
 use super::draft::Draft;
 use crate::numbers::serves;
@@ -25,7 +25,8 @@ impl Draft<'_> {
     /// Returns whether no more instances may be made within the hour, and none of the target is on the
     /// way. While one is, it is that one which makes no progress, and the deadline runs.
     pub(super) fn waits_for_the_hour(&self) -> bool {
-        self.create_room().0 == 0 && self.target_waiting() == 0
+        let update = Cause::Because(Reason::Update);
+        self.create_room(update).0 == 0 && self.target_waiting() == 0
     }
 
     /// Returns whether budgets let no more outdated instances go, and none of the target is on the way:

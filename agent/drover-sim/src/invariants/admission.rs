@@ -41,12 +41,31 @@ impl Made {
             .steps
             .iter()
             .any(|step| matches!(step.action, Action::Create { .. }));
-        match sim.spec().limits.create_hourly_max {
-            Some(limit) if creates && made > limit.into() => {
-                broken("I3 hour", format!("{made} made, {limit} may be"))
-            }
-            Some(_) | None => Ok(()),
+        let Some(limit) = sim.spec().limits.create_hourly_max else {
+            return Ok(());
+        };
+        if creates && made > limit.into() {
+            return broken("I3 hour", format!("{made} made, {limit} may be"));
         }
+        // What replaces instances that serve leaves room for as many as the group has, or half of the limit.
+        let back = pass.plan.next.quarantine.is_some();
+        let waits = pass.plan.steps.iter().any(|step| {
+            let makes = matches!(step.action, Action::Create { .. });
+            makes
+                && !(back && step.cause == Cause::Because(Reason::Update))
+                && matches!(
+                    step.cause,
+                    Cause::Because(Reason::Update | Reason::Expiry | Reason::Rebalance)
+                )
+        });
+        let most = limit - pass.plan.next.size.min(limit / 2);
+        if waits && made > most.into() {
+            return broken(
+                "I3 hour",
+                format!("{made} made, {most} of {limit} may be for what serves"),
+            );
+        }
+        Ok(())
     }
 }
 

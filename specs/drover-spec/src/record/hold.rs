@@ -141,9 +141,11 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::ProtectedInstance { because } => map.optional_text("because", because.as_ref()),
         Hold::KeptInstance { by, because } => map.text("by", by).text("because", because),
         Hold::DependencyNotReady { group } => map.text("group", group),
-        Hold::CreateLimit { limit } | Hold::DestroyRate { limit } | Hold::TotalLimit { limit } => {
-            map.number("limit", *limit)
+        Hold::CreateLimit { limit, reserved } | Hold::DestroyRate { limit, reserved } => {
+            let reserved = (*reserved > 0).then(|| Yaml::number(*reserved));
+            map.number("limit", *limit).optional("reserved", reserved)
         }
+        Hold::TotalLimit { limit } => map.number("limit", *limit),
         Hold::SurgeExhausted { ceiling } => map.number("ceiling", *ceiling),
         Hold::AvailabilityFloor { floor, available } => {
             map.number("floor", *floor).number("available", *available)
@@ -461,9 +463,11 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "CreateLimit" => Hold::CreateLimit {
             limit: data.number("limit")?,
+            reserved: data.optional_number("reserved")?,
         },
         "DestroyRate" => Hold::DestroyRate {
             limit: data.number("limit")?,
+            reserved: data.optional_number("reserved")?,
         },
         "SurgeExhausted" => Hold::SurgeExhausted {
             ceiling: data.number("ceiling")?,

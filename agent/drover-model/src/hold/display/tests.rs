@@ -28,8 +28,14 @@ fn with_one() -> Vec<Hold> {
             max: 1,
             taken_by: Vec::new(),
         },
-        Hold::CreateLimit { limit: 1 },
-        Hold::DestroyRate { limit: 1 },
+        Hold::CreateLimit {
+            limit: 1,
+            reserved: 0,
+        },
+        Hold::DestroyRate {
+            limit: 1,
+            reserved: 0,
+        },
         Hold::SurgeExhausted { ceiling: 1 },
         Hold::AvailabilityFloor {
             floor: 1,

@@ -328,7 +328,7 @@ fn a_limit_of_the_hour_is_no_new_beginning_for_the_deadline() {
     fixture.recorded = waits;
     fixture.recorded.holds.clear();
     assert_eq!(progressed(&fixture), Some(at(-120)));
-    fixture.group.spec.limits.create_hourly_max = Some(5);
+    fixture.group.spec.limits.create_hourly_max = Some(8);
     assert_eq!(progressed(&fixture), Some(at(0)));
 }
 

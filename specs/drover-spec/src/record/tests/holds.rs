@@ -128,8 +128,14 @@ pub(super) fn all_holds(
         Hold::DependencyNotReady {
             group: GroupName::parse("db").unwrap(),
         },
-        Hold::CreateLimit { limit: count },
-        Hold::DestroyRate { limit: count },
+        Hold::CreateLimit {
+            limit: count,
+            reserved: 1,
+        },
+        Hold::DestroyRate {
+            limit: count,
+            reserved: 1,
+        },
         Hold::SurgeExhausted { ceiling: count },
         Hold::AvailabilityFloor {
             floor: count,
