@@ -207,7 +207,8 @@ impl fmt::Display for Hold {
             ),
             Self::CreateLimit { limit, reserved } => write!(
                 f,
-                "the last {reserved} of the {limit} that limits.maxCreatePerHour allows within the hour are left for what is missing"
+                "of the {limit} that limits.maxCreatePerHour allows within the hour, {} left for what is missing",
+                plural(*reserved, "is", "are")
             ),
             Self::DestroyRate { limit, reserved: 0 } => write!(
                 f,
@@ -216,7 +217,8 @@ impl fmt::Display for Hold {
             ),
             Self::DestroyRate { limit, reserved } => write!(
                 f,
-                "the last {reserved} of the {limit} that limits.maxDestroyPerHour allows within the hour are left for what breaks"
+                "of the {limit} that limits.maxDestroyPerHour allows within the hour, {} left for what breaks",
+                plural(*reserved, "is", "are")
             ),
             Self::SurgeExhausted { ceiling } => {
                 let exist = plural(*ceiling, "instance exists", "instances exist");

@@ -349,7 +349,7 @@ impl Facts<'_> {
         if creates > 0 && made + creates > limit {
             return Err(LintError::OverTheHour { limit });
         }
-        let most = limit - size.min(limit / 2);
+        let most = for_serving(limit, size);
         if makes_for_serving(plan) && made + creates > most {
             return Err(LintError::OverTheHour { limit: most });
         }
@@ -380,10 +380,10 @@ impl Facts<'_> {
         if new > 0 && ended + new > limit {
             return Err(LintError::OverTheHour { limit });
         }
-        let most = limit - size.min(limit / 2);
+        let most = for_serving(limit, size);
         let ends_serving = begun
             .iter()
-            .any(|(_, reason)| unasked(reason) && serves_on(*reason));
+            .any(|(_, reason)| unasked(reason) && reason.is_voluntary());
         if ends_serving && ended + new > most {
             return Err(LintError::OverTheHour { limit: most });
         }
@@ -399,16 +399,13 @@ fn makes_for_serving(plan: &Plan) -> bool {
             return false;
         };
         let makes = matches!(step.action, Action::Create { .. });
-        makes && serves_on(reason) && !(back && reason == Reason::Update)
+        makes && reason.is_voluntary() && !(back && reason == Reason::Update)
     })
 }
 
-/// Returns whether what is replaced for `reason` serves on where it is not.
-fn serves_on(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::Heal | Reason::ScaleIn | Reason::Interruption | Reason::Delete
-    )
+/// Returns how much of an hourly limit may go to what serves on where it is not replaced.
+fn for_serving(limit: u32, size: u32) -> u32 {
+    limit - size.min(limit / 2)
 }
 
 /// Returns whether a window is open, by walking back through the minutes to its opening.

@@ -24,14 +24,6 @@ const HOUR: Duration = Duration::from_hours(1);
 /// The length of a slot: a limit is exact to this time.
 const SLOT: Duration = Duration::from_mins(5);
 
-/// Returns whether instances that are replaced for `reason` serve as they are, and may do so for another hour.
-pub(super) fn can_wait(reason: Reason) -> bool {
-    match reason {
-        Reason::Update | Reason::Drift | Reason::Expiry | Reason::Rebalance | Reason::Cost => true,
-        Reason::Heal | Reason::ScaleIn | Reason::Interruption | Reason::Delete => false,
-    }
-}
-
 /// Returns whether the end of an instance counts: no change in Git asked for it.
 fn is_counted(reason: Reason) -> bool {
     match reason {
@@ -122,9 +114,8 @@ impl Draft<'_> {
         let reserved = match cause {
             // A template that failed is not kept in service for an hour.
             Cause::Because(Reason::Update) if self.rolls_back() => 0,
-            Cause::Because(reason) if can_wait(reason) => self.reserved(limit),
-            Cause::Because(_)
-            | Cause::ScaleOut
+            Cause::Because(reason) => self.reserved(limit, reason),
+            Cause::ScaleOut
             | Cause::FailedLaunch
             | Cause::Completed
             | Cause::KeptOver
@@ -158,22 +149,28 @@ impl Draft<'_> {
         (most.saturating_sub(used), hold)
     }
 
-    /// Returns how much of an hourly limit is left for what is missing or broken: the whole group once, but no more than
-    /// half of the limit.
-    fn reserved(&self, limit: u32) -> u32 {
-        self.hourly_size().min(limit / 2)
+    /// Returns how much of an hourly limit `reason` leaves for what is missing or broken: the whole group once, but no
+    /// more than half of the limit.
+    fn reserved(&self, limit: u32, reason: Reason) -> u32 {
+        if reason.is_voluntary() {
+            self.hourly_size().min(limit / 2)
+        } else {
+            0
+        }
     }
 
     /// Returns the hold for replacing one more that would be missed until its successor is there: the hour has to have
     /// room for that one as well, beside what is missing already.
     pub(super) fn no_room_for_successor(&self, reason: Reason) -> Option<Held> {
+        if !reason.is_voluntary() {
+            return None;
+        }
         let missing = self.resolved.size.saturating_sub(self.live_count());
         let (room, hold) = self.create_room(Cause::Because(reason));
-        let for_reason = Held {
+        (room <= missing).then_some(Held {
             reason: Some(reason),
             ..hold
-        };
-        (can_wait(reason) && room <= missing).then_some(for_reason)
+        })
     }
 
     /// Returns how many more instances may be ended for `reason` now, `promised` ones counted as ended,
@@ -183,11 +180,7 @@ impl Draft<'_> {
             return (u32::MAX, None);
         }
         let limit = self.spec.destroy_hourly_max(self.hourly_size());
-        let reserved = if can_wait(reason) {
-            self.reserved(limit)
-        } else {
-            0
-        };
+        let reserved = self.reserved(limit, reason);
         let of = |reason| self.leaving_for.get(&Some(reason)).copied().unwrap_or(0);
         let open: u32 = Reason::ALL
             .into_iter()

@@ -51,12 +51,11 @@ impl Made {
         let back = pass.plan.next.quarantine.is_some();
         let waits = pass.plan.steps.iter().any(|step| {
             let makes = matches!(step.action, Action::Create { .. });
-            makes
-                && !(back && step.cause == Cause::Because(Reason::Update))
-                && matches!(
-                    step.cause,
-                    Cause::Because(Reason::Update | Reason::Expiry | Reason::Rebalance)
-                )
+            match step.cause {
+                Cause::Because(Reason::Update) => makes && !back,
+                Cause::Because(Reason::Expiry | Reason::Rebalance) => makes,
+                _ => false,
+            }
         });
         let most = limit - pass.plan.next.size.min(limit / 2);
         if waits && made > most.into() {

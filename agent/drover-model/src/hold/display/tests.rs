@@ -28,14 +28,6 @@ fn with_one() -> Vec<Hold> {
             max: 1,
             taken_by: Vec::new(),
         },
-        Hold::CreateLimit {
-            limit: 1,
-            reserved: 0,
-        },
-        Hold::DestroyRate {
-            limit: 1,
-            reserved: 0,
-        },
         Hold::SurgeExhausted { ceiling: 1 },
         Hold::AvailabilityFloor {
             floor: 1,
@@ -79,9 +71,30 @@ fn with_one() -> Vec<Hold> {
     ]
 }
 
+fn hours_with_one() -> [Hold; 4] {
+    [
+        Hold::CreateLimit {
+            limit: 1,
+            reserved: 0,
+        },
+        Hold::CreateLimit {
+            limit: 2,
+            reserved: 1,
+        },
+        Hold::DestroyRate {
+            limit: 1,
+            reserved: 0,
+        },
+        Hold::DestroyRate {
+            limit: 2,
+            reserved: 1,
+        },
+    ]
+}
+
 #[test]
 fn one_of_anything_is_not_many() {
-    for hold in with_one() {
+    for hold in with_one().into_iter().chain(hours_with_one()) {
         let said = hold.to_string();
         for plural in [
             "1 are",
