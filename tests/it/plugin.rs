@@ -550,3 +550,46 @@ fn the_guides_command_tries_everything_that_the_example_has() {
         }
     }
 }
+
+/// What `drover plan` and `drover simulate` say of a commit that nobody has merged.
+fn compared(sandbox: &Sandbox) -> (String, String) {
+    let work = sandbox.path("work").display().to_string();
+    let ends = ["--source", &work, "--base", "main", "--head", "topic"];
+    let run = |command: &str| sandbox.drover(&[&[command], &ends[..]].concat());
+    (run("plan").exits(0).stdout, run("simulate").exits(0).stdout)
+}
+
+#[test]
+fn what_a_plugin_changes_in_place_is_known_without_it_once_an_agent_has_recorded_it() {
+    let of = |note: &str| {
+        let properties = format!("{{command: [sleep, '600'], note: {note}}}");
+        group(1, "one").replace("{note: one}", &properties)
+    };
+    let (kind, _) = PROVIDER.split_once("spec:").unwrap();
+    let provider = format!("{kind}spec: {{type: plugin, plugin: example}}\n");
+    let sandbox = sandbox(1);
+    sandbox.push(
+        "the example",
+        &[("providers/local.yaml", &provider), (WEB, &of("one"))],
+    );
+    let git = |arguments: &[&str]| sandbox.git("work", arguments);
+    git(&["checkout", "--quiet", "-b", "topic"]);
+    sandbox.write(&format!("work/{WEB}"), &of("two"));
+    git(&["commit", "--quiet", "--all", "--message", "note"]);
+    git(&["checkout", "--quiet", "main"]);
+
+    let (plan, _) = compared(&sandbox);
+    assert!(plan.contains("PropertiesUnknown"), "{plan}");
+    assert!(plan.contains("one\" -> \"two\" (replace)"), "{plan}");
+
+    let plugin = example(&sandbox);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    drop((agent, plugin));
+    git(&["fetch", "--quiet", "origin"]);
+    let (plan, simulation) = compared(&sandbox);
+    assert!(!plan.contains("PropertiesUnknown"), "{plan}");
+    assert!(plan.contains("one\" -> \"two\" (ignore)"), "{plan}");
+    assert!(plan.contains("and no instance\n"), "{plan}");
+    assert!(!simulation.contains("provision"), "{simulation}");
+}

@@ -143,6 +143,42 @@ fn base_and_head_are_commits_branches_or_what_lies_in_the_folder() {
 }
 
 #[test]
+fn what_ec2_changes_in_place_is_planned_and_simulated_so_without_it() {
+    let with = |group: &str| {
+        let documents = format!(
+            "apiVersion: drover/v1alpha1
+kind: Provider
+metadata: {{name: aws}}
+spec: {{type: plugin, plugin: ec2, settings: {{region: eu-west-1}}}}
+---
+apiVersion: drover/v1alpha1
+kind: Group
+metadata: {{name: web}}
+spec:
+  provider: aws
+  size: 3
+  template:
+    properties:
+      imageId: ami-0123456789abcdef0
+      instanceType: t3.micro
+      subnets: [subnet-0123456789abcdef0]
+      securityGroups: [{group}]
+"
+        );
+        [("web", documents)]
+    };
+    let (before, after) = (with("sg-0123456789abcdef0"), with("sg-1123456789abcdef0"));
+    let sandbox = folders(&before, &after);
+    let told = simulate(&sandbox, &[]).exits(0);
+    told.prints("change live 3")
+        .prints("provider calls: update 3\n");
+    let ends = ["plan", "--base", "./before", "--head", "./after"];
+    let told = sandbox.drover(&ends).exits(0);
+    let told = told.prints("web: change live 3\n");
+    told.prints("0 to create, 0 to replace, 0 to destroy, 3 to change live in");
+}
+
+#[test]
 fn every_group_is_told_and_one_can_be_chosen() {
     let sandbox = folders(
         &[

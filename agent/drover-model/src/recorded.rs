@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid,
-    Held, InstanceId, MemberId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
-    RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, SpentApprovals, Template,
-    Timestamp, UpDown, Value,
+    Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, FieldClass, GroupName,
+    GroupUid, Held, InstanceId, MemberId, PolicyName, ProviderName, ProviderRef, ProviderType,
+    RecordedOrder, RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, SpentApprovals,
+    Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -173,6 +173,9 @@ pub struct RecordedProvider {
     pub type_: ProviderType,
     /// Its settings.
     pub settings: Value,
+    /// What a change of a property asks for, of those that an instance is not replaced for: a plugin is not there
+    /// when somebody compares two documents.
+    pub classes: BTreeMap<String, FieldClass>,
 }
 
 /// A rollout: the replacement of an old template by a new one.

@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 init: InitUse::UserData,
                 attachments: AttachmentUse::Refused,
             }],
+            properties: BTreeMap::new(),
             at: "2026-01-05T10:00:00Z".parse()?,
             horizon: Duration::from_hours(24),
             seed: 1,

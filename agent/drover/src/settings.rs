@@ -120,6 +120,21 @@ impl Settings {
         })
     }
 
+    /// Whether something says where the source repository is.
+    pub(crate) fn is_source_named(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Takes the clone that the command runs in as the source repository.
+    #[must_use]
+    pub(crate) fn in_clone(self) -> Self {
+        Self {
+            source: Some(".".to_owned()),
+            source_base: None,
+            ..self
+        }
+    }
+
     /// Resolves the settings of an agent.
     pub(crate) fn of_agent(options: &AgentOptions) -> CommandResult<Self> {
         let default = PathBuf::from(DEFAULT_CONFIG);

@@ -1,8 +1,13 @@
-//! What the programs that come with drover take, for who checks documents where none of them runs.
+//! What plugins take, for who reads documents where none of them runs: what drover's own publish, and what agents
+//! recorded of others.
 
-use drover_loop::{Asked, Registry};
-use drover_model::{ProviderDoc, Value};
-use drover_provider::{Described, ObjectSchema};
+use std::collections::BTreeMap;
+
+use drover_loop::{Asked, Registry, plugin_type};
+use drover_model::{
+    FieldClass, GroupName, ProviderDoc, ProviderName, RecordedGroup, RecordedProvider, Value,
+};
+use drover_provider::{Described, Field, ObjectSchema, Others, Shape};
 use drover_provider_plugin::from_json;
 use drover_spec::Repository;
 
@@ -23,8 +28,61 @@ pub(crate) fn asked(repository: &Repository, registry: &Registry) -> Asked {
     Asked::of(repository, registry, &|document| Ok(described(document)))
 }
 
+/// Returns what is known of the properties of the plugins that a repository's documents name: what an agent
+/// recorded of one, which is what its groups are judged by, else what is published of it.
+pub(crate) fn properties(
+    repository: &Repository,
+    states: &BTreeMap<GroupName, RecordedGroup>,
+) -> BTreeMap<ProviderName, ObjectSchema> {
+    let documents = repository.providers.values().map(|located| &located.value);
+    let plugins = documents.filter(|document| document.type_ == plugin_type());
+    let known = plugins.filter_map(|document| {
+        let recorded = states.values().filter_map(|state| state.provider.as_ref());
+        let mut recorded = recorded.filter(|recorded| is_of(recorded, document));
+        let first = recorded.next();
+        // One that an older agent recorded says nothing of its plugin.
+        let classes = first.into_iter().chain(recorded);
+        let classes = classes.map(|recorded| &recorded.classes);
+        let said = classes.clone().find(|classes| !classes.is_empty());
+        let properties = match said {
+            Some(classes) => Some(of_classes(classes)),
+            None => described(document)
+                .map(|described| described.properties)
+                .or_else(|| first.map(|_| of_classes(&BTreeMap::new()))),
+        };
+        Some((document.name.clone(), properties?))
+    });
+    known.collect()
+}
+
+/// Whether an agent recorded the plugin that a document names.
+fn is_of(recorded: &RecordedProvider, document: &ProviderDoc) -> bool {
+    let plugin = |settings: &Value| settings.get("plugin").cloned();
+    recorded.name == document.name
+        && recorded.type_ == document.type_
+        && plugin(&recorded.settings) == plugin(&document.settings)
+}
+
+/// Returns a schema of which nothing is known but what a change of some properties asks for.
+fn of_classes(classes: &BTreeMap<String, FieldClass>) -> ObjectSchema {
+    let field = |class| Field {
+        shape: Shape::Any,
+        required: false,
+        class,
+        doc: String::new(),
+    };
+    let fields = classes.iter();
+    ObjectSchema {
+        fields: fields
+            .map(|(name, class)| (name.clone(), field(*class)))
+            .collect(),
+        others: Others::Taken,
+        ..ObjectSchema::default()
+    }
+}
+
 fn described(document: &ProviderDoc) -> Option<Described> {
-    let plugin = (document.type_.as_str() == "plugin").then(|| document.settings.get("plugin"))?;
+    let plugin = (document.type_ == plugin_type()).then(|| document.settings.get("plugin"))?;
     let plugin = plugin?.as_str()?;
     let (_, published) = PUBLISHED.iter().find(|(name, _)| *name == plugin)?;
     let published: serde_json::Value = serde_json::from_str(published).ok()?;

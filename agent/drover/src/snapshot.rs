@@ -235,6 +235,35 @@ pub(crate) fn require_commits(refs: &RemoteRefs) -> CommandResult<()> {
     Ok(())
 }
 
+/// A repository that is opened where a commit is asked for: two folders need none.
+pub(crate) struct Lazy<'a> {
+    settings: &'a Settings,
+    opened: Option<Repository>,
+}
+
+impl<'a> Lazy<'a> {
+    pub(crate) fn of(settings: &'a Settings) -> Self {
+        Self {
+            settings,
+            opened: None,
+        }
+    }
+
+    /// Returns it, opened.
+    pub(crate) fn get(&mut self) -> CommandResult<&Repository> {
+        if self.opened.is_none() {
+            self.opened = Some(Repository::open(self.settings)?);
+        }
+        Ok(self.opened.as_ref().expect("just opened"))
+    }
+
+    /// Returns the recorded groups, as far as they are at hand: none where nothing was asked of the repository.
+    pub(crate) fn recorded(&self) -> BTreeMap<GroupName, RecordedGroup> {
+        let recorded = self.opened.as_ref().map(Repository::recorded_here);
+        recorded.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
 impl Repository {
     /// Opens the source repository; a remote is mirrored into a scratch folder.
     pub(crate) fn open(settings: &Settings) -> CommandResult<Self> {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Action, Activity, Cause, Change, ChangeId, Digests, EntryId, GroupSpec, Held,
-    Hold, InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition,
-    Quarantine, Reason, Recommendation, RecordedGroup, RecordedProvider, Settled,
+    AcceptedDocument, Action, Activity, Cause, Change, ChangeId, Digests, EntryId, FieldClass,
+    GroupSpec, Held, Hold, InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member,
+    Precondition, Quarantine, Reason, Recommendation, RecordedGroup, RecordedProvider, Settled,
     SettlementOutcome, SizeDecision, Step, Template, Timestamp, Value,
 };
 
@@ -359,12 +359,20 @@ impl<'a> Draft<'a> {
             name: self.input.provider.name.clone(),
             type_: self.input.provider.type_.clone(),
             settings: self.input.provider.settings.clone(),
+            classes: self.changed_in_place(),
         });
         let size = match &spec.quorum {
             Some(_) => spec.size,
             None => self.size_in_force(),
         };
         self.keep_going(spec, size);
+    }
+
+    /// Returns the properties whose change replaces nothing.
+    fn changed_in_place(&self) -> BTreeMap<String, FieldClass> {
+        let classes = self.input.provider.classes.iter();
+        let in_place = classes.filter(|(_, class)| **class != FieldClass::Replace);
+        in_place.map(|(key, class)| (key.clone(), *class)).collect()
     }
 
     /// Runs the phases for a group of `size` that goes on to exist.

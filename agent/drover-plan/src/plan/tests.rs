@@ -217,6 +217,7 @@ fn a_live_group_stays_with_its_provider() {
         name: ProviderName::parse("elsewhere").unwrap(),
         type_: fixture.provider.type_.clone(),
         settings: Value::empty_map(),
+        classes: BTreeMap::new(),
     });
     fixture.group.spec.size = 5;
     let (plan, report) = fixture.planned();

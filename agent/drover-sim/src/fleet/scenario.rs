@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_loop::SourcePlace;
-use drover_model::{AgentName, FleetName, GroupName, RecordedGroup, Revision, Signer, Timestamp};
-use drover_provider::Manifest;
+use drover_model::{
+    AgentName, FleetName, GroupName, ProviderName, RecordedGroup, Revision, Signer, Timestamp,
+};
+use drover_provider::{Manifest, ObjectSchema};
 use drover_provider_sim::{Op, Share, Throttle};
 
 /// Everything that a fleet simulation rests on: equal values give equal outcomes.
@@ -27,6 +29,8 @@ pub struct Scenario {
     pub recorded: Option<RecordedStart>,
     /// The provider types that documents name; a simulated world stands in for each.
     pub types: Vec<Manifest>,
+    /// What `template.properties` may hold where a Provider document's program says more than its type.
+    pub properties: BTreeMap<ProviderName, ObjectSchema>,
     /// When the head is pushed.
     pub at: Timestamp,
     /// The longest time after that.

@@ -66,6 +66,7 @@ fn scenario(base: &[(&str, String)], head: &[(&str, String)]) -> Scenario {
             init: InitUse::UserData,
             attachments: AttachmentUse::Refused,
         }],
+        properties: BTreeMap::new(),
         at: "2026-01-05T10:00:00Z".parse().unwrap(),
         horizon: Duration::from_hours(24),
         seed: 1,

@@ -10,7 +10,7 @@ use drover_model::{
     CheckOutcome, ExitReport, GroupName, HealthSignal, HealthSpec, InstanceId, ProviderName,
     Timestamp, Value,
 };
-use drover_provider::{Clock, Manifest, Provider, ProviderError, ProviderFactory};
+use drover_provider::{Clock, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory};
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld, configure, of_text};
 
 use super::scenario::{Scenario, Span, Timing, WhatIf};
@@ -33,6 +33,7 @@ pub(super) struct Worlds {
     timing: Timing,
     what_if: WhatIf,
     seed: u64,
+    properties: BTreeMap<ProviderName, ObjectSchema>,
     inner: Mutex<Inner>,
 }
 
@@ -58,6 +59,7 @@ impl Worlds {
             timing: scenario.timing,
             what_if: scenario.what_if.clone(),
             seed: scenario.seed,
+            properties: scenario.properties.clone(),
             inner: Mutex::default(),
         }
     }
@@ -151,6 +153,15 @@ impl Worlds {
         let opened = Arc::clone(&world.world);
         self.settle(&inner.worlds[name], &inner);
         opened
+    }
+
+    /// Returns what the provider of a document is, of a type with this manifest.
+    fn manifest(&self, name: &ProviderName, of_type: &Manifest) -> Manifest {
+        let properties = self.properties.get(name);
+        Manifest {
+            properties: properties.unwrap_or(&of_type.properties).clone(),
+            ..of_type.clone()
+        }
     }
 
     fn settle(&self, world: &World, inner: &Inner) {
@@ -273,7 +284,8 @@ impl ProviderFactory for StandIn {
         let world = self.worlds.open(name, &self.manifest, settings);
         let clock = Arc::new(self.worlds.clock.clone());
         let provider = SimProvider::new(world, clock);
-        Ok(Arc::new(provider.with_manifest(self.manifest.clone())))
+        let manifest = self.worlds.manifest(name, &self.manifest);
+        Ok(Arc::new(provider.with_manifest(manifest)))
     }
 }
 

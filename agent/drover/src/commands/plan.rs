@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use drover_git::Oid;
 use drover_loop::{Mode, PassLimits};
 use drover_model::{
     Change, Difference, Drift, Enforcement, Group, GroupName, GroupPhase, Hold, Numbers, Outcome,
-    PolicyHold, Readings, RecordedGroup, Timestamp, Verdict,
+    PolicyHold, ProviderName, Readings, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{ChangeInput, change, change_of_document};
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet};
@@ -28,7 +29,7 @@ use crate::plan_view::{
     self, AdoptionView, ChangeView, DocumentView, FieldView, PlanHold, PlanView, Plans,
 };
 use crate::settings::Settings;
-use crate::snapshot::Repository;
+use crate::snapshot::{Lazy, Repository};
 use crate::ui::Ui;
 use crate::view::{List, counted};
 
@@ -47,12 +48,19 @@ const DRY_PASSES_MAX: usize = 5;
 
 /// Runs the command.
 pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
-    let settings = Settings::of_agent(&args.agent)?;
+    let mut settings = Settings::of_agent(&args.agent)?;
     let (plans, marker) = if let (Some(base), Some(head)) = (&args.base, &args.head) {
-        let repository = Repository::open(&settings)?;
-        let ends = [base, head].map(|name| End::named(&repository, &settings, name));
+        let is_named = settings.is_source_named();
+        if !is_named {
+            settings = settings.in_clone();
+        }
+        let mut repository = Lazy::of(&settings);
+        if is_named || Path::new(".git").exists() {
+            repository.get()?;
+        }
+        let ends = [base, head].map(|name| End::named(&mut repository, &settings, name));
         let [base_end, head_end] = ends;
-        let compared = compared(&repository, &base_end?, &head_end?)?;
+        let compared = compared(&repository.recorded(), base_end?, head_end?)?;
         let plans = compared.map_err(|invalid| invalid.told(ui))?;
         (plans, format!("{base}..{head}"))
     } else {
@@ -206,21 +214,22 @@ pub(super) fn between(
 ) -> CommandResult<Result<Plans, Invalid>> {
     let base = End::read(repository, settings, base)?;
     let head = End::read(repository, settings, head)?;
-    compared(repository, &base, &head)
+    // Without a state branch at hand nothing is known of plugins that do not come with drover, nor any id.
+    let states = repository.recorded_here().unwrap_or_default();
+    compared(&states, base, head)
 }
 
 fn compared(
-    repository: &Repository,
-    base: &End,
-    head: &End,
+    states: &BTreeMap<GroupName, RecordedGroup>,
+    base: End,
+    head: End,
 ) -> CommandResult<Result<Plans, Invalid>> {
     if let Some(invalid) = Invalid::find(&head.documents, &head.shown) {
         return Ok(Err(invalid));
     }
+    let (base, head) = (&base.knowing(states), &head.knowing(states));
     let names: BTreeSet<&GroupName> = base.groups().chain(head.groups()).collect();
     let summaries = summaries(base, &names);
-    // Without a state branch at hand the plan is the same; merely its id is not known.
-    let states = repository.recorded_here().unwrap_or_default();
     let mut doubts = doubts::doubts(base, head);
     let plan = |name: &GroupName| {
         let (mut view, _) = compare(name, base, head, &summaries, states.get(name))?;
@@ -265,6 +274,7 @@ fn compare(
     let is_known = state.is_some_and(|state| take_up(&mut recorded, state, by_policy));
     let sized = |group: &Group| drover_plan::change_size(&group.spec, &recorded, by_policy);
     let made = to.and_then(|group| Some((group, head.digests(group)?)));
+    let in_place_is_known = made.as_ref().is_none_or(|(_, made)| made.is_known);
     // A removal is judged by what the group was.
     let judged = to.or_else(|| base.group(name));
     let policies = judged.map(|group| head.policies.digests_for(&group.labels));
@@ -318,6 +328,10 @@ fn compare(
     }
     let size = to.map_or(0, |group| group.spec.size);
     tell_adoption(&mut view, adoption, size);
+    let replaces = view.change.as_ref().is_some_and(|it| it.replaces > 0);
+    if let (true, false, Some(group)) = (replaces, in_place_is_known, to) {
+        view.holds.push(unknown_properties(&group.spec.provider));
+    }
     Ok((view, verdicts))
 }
 
@@ -342,6 +356,19 @@ fn view_of(name: &GroupName, found: Option<&Change>, is_known: bool) -> PlanView
         holds: Vec::new(),
         denied: false,
         approvals_needed: 0,
+    }
+}
+
+/// Says why a change counts as one that replaces.
+fn unknown_properties(provider: &ProviderName) -> PlanHold {
+    PlanHold {
+        code: "PropertiesUnknown".to_owned(),
+        message: format!(
+            "no agent has recorded yet which properties the plugin of provider {provider} changes in place: each counts \
+             as one that replaces"
+        ),
+        reason: None,
+        routine: true,
     }
 }
 

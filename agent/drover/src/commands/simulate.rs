@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use drover_loop::SourcePlace;
-use drover_model::{ApprovalRule, GroupName, Revision, Signer, Timestamp, counted};
+use drover_model::{
+    ApprovalRule, GroupName, ProviderName, RecordedGroup, Revision, Signer, Timestamp, counted,
+};
+use drover_provider::ObjectSchema;
 use drover_provider_sim::{Bucket, Op, Share, Throttle};
 use drover_sim::fleet::{self, Commit, RecordedStart, Scenario, Timing, WhatIf};
 use drover_spec::format_duration;
@@ -16,8 +19,9 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::providers;
 use crate::settings::Settings;
+use crate::shipped;
 use crate::simulation::{self, Assumed, SimulationView};
-use crate::snapshot::Repository;
+use crate::snapshot::{Lazy, Repository};
 use crate::ui::Ui;
 
 use super::plan::Invalid;
@@ -96,14 +100,13 @@ struct Ends {
     base: Option<End>,
     recorded: Option<RecordedStart>,
     head: End,
+    /// What agents recorded, as far as that is at hand.
+    states: BTreeMap<GroupName, RecordedGroup>,
 }
 
 impl Ends {
     fn open(args: &SimulateArgs, settings: &Settings) -> CommandResult<Self> {
-        let mut repository = Lazy {
-            settings,
-            opened: None,
-        };
+        let mut repository = Lazy::of(settings);
         let head = match &args.head {
             Some(name) => End::read(name, settings, &mut repository)?,
             None => End::folder(Path::new("."), settings, "the folder as it is")?,
@@ -119,6 +122,7 @@ impl Ends {
             let recorded = recorded(repository.get()?)?;
             return Ok(Self {
                 base: None,
+                states: recorded.groups.clone(),
                 recorded: Some(recorded),
                 head,
             });
@@ -135,6 +139,7 @@ impl Ends {
             base: Some(base),
             recorded: None,
             head,
+            states: repository.recorded(),
         })
     }
 
@@ -163,21 +168,6 @@ impl Ends {
             notes.push("the state branch records no group".to_owned());
         }
         notes
-    }
-}
-
-/// The repository, opened when a commit is asked for: two folders need none.
-struct Lazy<'a> {
-    settings: &'a Settings,
-    opened: Option<Repository>,
-}
-
-impl Lazy<'_> {
-    fn get(&mut self) -> CommandResult<&Repository> {
-        if self.opened.is_none() {
-            self.opened = Some(Repository::open(self.settings)?);
-        }
-        Ok(self.opened.as_ref().expect("just opened"))
     }
 }
 
@@ -301,6 +291,14 @@ fn recorded(repository: &Repository) -> CommandResult<RecordedStart> {
     })
 }
 
+/// Returns what is known of the properties of plugins, by the later document where both ends have one.
+fn properties(ends: &Ends) -> BTreeMap<ProviderName, ObjectSchema> {
+    let documents = ends.base.iter().chain([&ends.head]);
+    let known =
+        documents.flat_map(|end| shipped::properties(&end.documents.repository, &ends.states));
+    known.collect()
+}
+
 fn scenario(args: &SimulateArgs, settings: &Settings, ends: &Ends) -> CommandResult<Scenario> {
     let registry = providers::registry();
     let mut types = Vec::new();
@@ -322,6 +320,7 @@ fn scenario(args: &SimulateArgs, settings: &Settings, ends: &Ends) -> CommandRes
         then: Vec::new(),
         recorded: ends.recorded.clone(),
         types,
+        properties: properties(ends),
         at,
         horizon: args.horizon,
         seed: args.seed,

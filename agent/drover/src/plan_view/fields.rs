@@ -32,6 +32,7 @@ pub(crate) fn changed(
     let changes = drover_model::field_changes(before.template, after.template, classes);
     let mut fields = sized(before.size, after.size);
     fields.extend(template(&changes));
+    fields.extend(ignored(before.template, after.template, classes));
     fields.extend(settings(before.text, after.text));
     fields
 }
@@ -56,6 +57,22 @@ pub(super) fn template(changes: &[FieldChange]) -> Vec<FieldView> {
         viewed(found, change.class.as_str())
     };
     changes.iter().flat_map(of).collect()
+}
+
+/// Returns the properties that differ and ask for nothing.
+fn ignored(
+    before: &Template,
+    after: &Template,
+    classes: &BTreeMap<String, FieldClass>,
+) -> Vec<FieldView> {
+    let ignore = |class: &FieldClass| *class == FieldClass::Ignore;
+    let names = classes.iter().filter(|(_, class)| ignore(class));
+    let of = |(name, class): (&String, &FieldClass)| {
+        let [before, after] = [before, after].map(|template| template.properties.get(name));
+        let found = differences(&format!("properties.{name}"), before, after);
+        viewed(found, class.as_str())
+    };
+    names.flat_map(of).collect()
 }
 
 /// Returns what differs beside size and template: how the group is kept.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
-    ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, Heeded,
+    ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, FieldClass, GroupPhase, Heeded,
     IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
     PauseCause, ProviderRef, Proving, Quarantine, RateSlot, RecordedGroup, RecordedInstance,
     RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Revision, Rollout,
@@ -241,12 +241,26 @@ pub(crate) fn accepted(reader: &Reader<'_>) -> Result<AcceptedDocument, RecordEr
 }
 
 fn provider(reader: &Reader<'_>) -> Result<RecordedProvider, RecordError> {
-    reader.only(&["name", "type", "settings"])?;
+    reader.only(&["name", "type", "settings", "classes"])?;
     Ok(RecordedProvider {
         name: reader.get("name")?.parsed()?,
         type_: reader.get("type")?.parsed()?,
         settings: reader.get("settings")?.node().to_value(),
+        classes: match reader.optional("classes")? {
+            Some(classes) => field_classes(&classes)?,
+            None => BTreeMap::new(),
+        },
     })
+}
+
+/// Reads what a change of each property asks for.
+pub(crate) fn field_classes(
+    reader: &Reader<'_>,
+) -> Result<BTreeMap<String, FieldClass>, RecordError> {
+    reader.map_of(
+        |key| Some(key.to_owned()),
+        |class| class.one_of(&FieldClass::ALL, FieldClass::as_str),
+    )
 }
 
 pub(crate) fn template(reader: &Reader<'_>) -> Result<Template, RecordError> {

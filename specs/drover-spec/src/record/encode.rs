@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass, Heeded,
-    IgnoredDifference, Kept, Kind, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Proving,
-    Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider,
-    RecordedQuorum, RecordedStranger, Resize, Revision, Rollout, RolloutStages, RolloutState,
-    Settled, SpentApprovals, Template, Timestamp, UpDown,
+    AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass,
+    FieldClass, Heeded, IgnoredDifference, Kept, Kind, LaunchBackoff, MemberId, Order, OrderState,
+    PauseCause, Proving, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
+    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Revision, Rollout, RolloutStages,
+    RolloutState, Settled, SpentApprovals, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -467,7 +467,18 @@ fn provider(provider: &RecordedProvider) -> Yaml {
         .text("name", &provider.name)
         .text("type", &provider.type_)
         .with("settings", Yaml::value(&provider.settings))
+        .optional(
+            "classes",
+            (!provider.classes.is_empty()).then(|| field_classes_out(&provider.classes)),
+        )
         .build()
+}
+
+/// Encodes what a change of each property asks for.
+pub(crate) fn field_classes_out(classes: &BTreeMap<String, FieldClass>) -> Yaml {
+    let entries = classes.iter();
+    let entries = entries.map(|(key, class)| (key.clone(), Yaml::text(class.as_str())));
+    Yaml::Map(entries.collect())
 }
 
 /// Encodes a map of texts. None: there are none.

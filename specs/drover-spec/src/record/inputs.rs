@@ -284,10 +284,7 @@ fn provider_out(provider: &ProviderInputs) -> Yaml {
         .text("name", name)
         .text("type", type_)
         .with("settings", Yaml::value(settings))
-        .with(
-            "classes",
-            map_out(classes, |class| Yaml::text(class.as_str())),
-        )
+        .with("classes", encode::field_classes_out(classes))
         .number("batchMax", *batch_max)
         .build()
 }
@@ -298,10 +295,7 @@ fn provider_in(reader: &Reader<'_>) -> Result<ProviderInputs, RecordError> {
         name: reader.get("name")?.parsed()?,
         type_: reader.get("type")?.parsed()?,
         settings: reader.get("settings")?.node().to_value(),
-        classes: reader.get("classes")?.map_of(
-            |key| Some(key.to_owned()),
-            |class| class.one_of(&FieldClass::ALL, FieldClass::as_str),
-        )?,
+        classes: decode::field_classes(&reader.get("classes")?)?,
         batch_max: reader.get("batchMax")?.number()?,
     })
 }

@@ -3,12 +3,13 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange, Authors,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
-    InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
-    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Proving, Quarantine,
-    RateSlot, Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Settled,
-    Signer, SourceSpan, SpentApprovals, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    ErrorClass, FieldClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold,
+    IgnoredDifference, InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb,
+    PauseCause, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Proving,
+    Quarantine, RateSlot, Reason, RecordedInstance, RecordedOrder, RecordedProvider,
+    RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
+    SeatId, Settled, Signer, SourceSpan, SpentApprovals, Template, TemplateParts, Timestamp,
+    UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -510,6 +511,7 @@ prop_compose! {
                 name: ProviderName::parse(&name).unwrap(),
                 type_: ProviderType::parse(&type_).unwrap(),
                 settings,
+                classes: BTreeMap::new(),
             }),
             next_number,
             size,
@@ -583,6 +585,7 @@ proptest! {
             name: ProviderName::parse("local").unwrap(),
             type_: ProviderType::parse("process").unwrap(),
             settings: value,
+            classes: BTreeMap::from([("env".to_owned(), FieldClass::Live)]),
         });
         let text = encode(&group);
         prop_assert_eq!(decode(&text), Ok(group), "{}", text);
@@ -676,6 +679,7 @@ fn reads_well() {
         name: ProviderName::parse("local").unwrap(),
         type_: ProviderType::parse("process").unwrap(),
         settings: Value::empty_map(),
+        classes: BTreeMap::new(),
     });
     group.conditions.insert(
         ConditionType::Ready,

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use drover_model::{
     Digests, Epoch, GroupUid, Held, InstanceId, ProviderType, Reason, RecordedGroup,
     RecordedInstance, RecordedProvider, RecordedQuorum, Value,
@@ -25,6 +27,7 @@ fn recorded(text: &str) -> RecordedGroup {
         name: local(),
         type_: ProviderType::parse("simulated").unwrap(),
         settings: Value::Null,
+        classes: BTreeMap::new(),
     });
     made(&mut recorded, at(-9_000));
     recorded

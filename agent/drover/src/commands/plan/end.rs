@@ -5,19 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use drover_git::{Mirror, Oid, Signature};
+use drover_loop::plugin_type;
 use drover_model::{
-    Digests, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid, MemberId, ProviderType,
-    RecordedGroup, RecordedProvider, RecordedQuorum, Revision,
+    Digests, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid, MemberId, ProviderName,
+    ProviderType, RecordedGroup, RecordedProvider, RecordedQuorum, Revision,
 };
 use drover_policy::{PolicySet, SourceFacts};
+use drover_provider::ObjectSchema;
 use drover_spec::Located;
 
 use crate::documents::{Documents, is_folder};
-use crate::error::{CommandResult, Context as _};
+use crate::error::{CommandError, CommandResult, Context as _};
 use crate::identity;
 use crate::providers;
 use crate::settings::Settings;
-use crate::snapshot::Repository;
+use crate::shipped;
+use crate::snapshot::{Lazy, Repository};
 
 /// One side of the comparison.
 pub(super) struct End {
@@ -26,21 +29,24 @@ pub(super) struct End {
     pub(super) documents: Documents,
     pub(super) policies: PolicySet,
     pub(super) facts: SourceFacts,
+    /// What is known of the properties of plugins.
+    properties: BTreeMap<ProviderName, ObjectSchema>,
 }
 
 impl End {
     /// Reads a folder, or a commit, a branch or a tag.
     pub(super) fn named(
-        repository: &Repository,
+        repository: &mut Lazy<'_>,
         settings: &Settings,
         name: &str,
     ) -> CommandResult<Self> {
         if is_folder(name) {
             return Self::folder(settings, name);
         }
-        let commit = repository
-            .commit_named(name)
-            .map_err(|error| error.hint("a folder is written with a slash, such as ./after"))?;
+        let hint =
+            |error: CommandError| error.hint("a folder is written with a slash, such as ./after");
+        let repository = repository.get().map_err(hint)?;
+        let commit = repository.commit_named(name).map_err(hint)?;
         Self::read(repository, settings, commit)
     }
 
@@ -60,6 +66,7 @@ impl End {
                 trailers: BTreeMap::new(),
                 signer: String::new(),
             },
+            properties: shipped::properties(&documents.repository, &BTreeMap::new()),
             documents,
         })
     }
@@ -85,8 +92,16 @@ impl End {
                 trailers: info.trailers.into_iter().collect(),
                 signer: signer(mirror, commit, settings),
             },
+            properties: shipped::properties(&documents.repository, &BTreeMap::new()),
             documents,
         })
+    }
+
+    /// Takes up what agents recorded of plugins.
+    #[must_use]
+    pub(super) fn knowing(mut self, states: &BTreeMap<GroupName, RecordedGroup>) -> Self {
+        self.properties = shipped::properties(&self.documents.repository, states);
+        self
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = &GroupName> {
@@ -110,12 +125,16 @@ impl End {
             .get(&group.spec.provider)?;
         let type_ = provider.value.type_.clone();
         let registry = providers::registry();
-        let classes = registry.manifest(&type_).ok()?.properties.classes();
+        let of_type = registry.manifest(&type_).ok()?;
+        let properties = self.properties.get(&group.spec.provider);
+        let is_known = properties.is_some() || type_ != plugin_type();
+        let classes = properties.unwrap_or(&of_type.properties).classes();
         let digests = Digests::of(&type_, &group.spec.template, &classes);
         Some(Made {
             type_,
             digests,
             classes,
+            is_known,
         })
     }
 
@@ -127,11 +146,18 @@ impl End {
         let Some(group) = self.group(name) else {
             return Ok(recorded);
         };
-        if let Some(Made { type_, digests, .. }) = self.digests(group) {
+        if let Some(Made {
+            type_,
+            digests,
+            classes,
+            ..
+        }) = self.digests(group)
+        {
             recorded.provider = Some(RecordedProvider {
                 name: group.spec.provider.clone(),
                 type_,
                 settings: drover_model::Value::empty_map(),
+                classes,
             });
             recorded.target = Some(digests.clone());
             recorded.stable = Some(digests.clone());
@@ -174,4 +200,6 @@ pub(super) struct Made {
     type_: ProviderType,
     pub(super) digests: Digests,
     pub(super) classes: BTreeMap<String, FieldClass>,
+    /// Whether anything is known of what is changed in place.
+    pub(super) is_known: bool,
 }

@@ -46,6 +46,9 @@ pub(in crate::commands) fn foreseen(
             None => None,
         };
     }
+    let states = recorded.map(|recorded| (name.clone(), recorded.clone()));
+    let states = states.into_iter().collect();
+    let (base, head) = (base.knowing(&states), head.knowing(&states));
     let names: BTreeSet<&GroupName> = base.groups().chain(head.groups()).collect();
     let summaries = summaries(&base, &names);
     let (view, verdicts) = compare(name, &base, &head, &summaries, recorded)?;
