@@ -178,6 +178,10 @@ fn a_plugin_that_is_killed_in_mid_call_makes_nothing_twice() {
     sandbox.push("more", &[(WEB, &group(2, "one"))]);
     plugin.wait_ended();
     wait_for_failure(&sandbox);
+    // It is not recorded yet.
+    let told = sandbox.with_config(&["get", "groups"]).exits(0);
+    told.says("note: provider local cannot be listed")
+        .says("plugin file: Instance.DescribeInstances: ");
     let mut plugin = Plugin::start(&sandbox);
     sandbox.wait_converged("web", 2);
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (2, 2));

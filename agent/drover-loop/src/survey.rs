@@ -272,7 +272,7 @@ impl Surveyors {
     ) -> Result<Surveyed, Wait> {
         match self.found.get(question) {
             Some(Found::Answered(tick, survey)) if *tick > group.acted => Ok(Surveyed::Known {
-                survey: survey.told_to(group.fleet, group.name, &group.recorded.strangers),
+                survey: survey.told_to(group.fleet, group.recorded),
                 contested: self.contested(group.name, &question.0, survey),
             }),
             Some(Found::Answered(..) | Found::Waiting) | None => Err(Wait::Stale),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Completeness, Digests, FleetName, GroupName, Hold, InstanceId, MemberId, ProviderPhase,
-    ProviderRef, SeatId, Timestamp, Token,
+    ProviderRef, RecordedGroup, SeatId, Timestamp, Token,
 };
 
 /// `adopt`: which instances that carry nobody's ownership tags a group takes over, and as what.
@@ -65,14 +65,12 @@ pub struct Owned {
 
 impl Survey {
     /// Returns the survey as a group is told it: what the group was about to adopt, and others have taken meanwhile, is
-    /// there and has an owner. What the group had no room for may be theirs. Nothing is left of `owned`.
+    /// there and has an owner. What the group had no room for may be theirs. Where nothing is left to be adopted, a group
+    /// that never had anything is told of everything that others have: they came first. Nothing is left of `owned`.
     #[must_use]
-    pub fn told_to(
-        &self,
-        fleet: &FleetName,
-        group: &GroupName,
-        before: &BTreeMap<ProviderRef, RecordedStranger>,
-    ) -> Self {
+    pub fn told_to(&self, fleet: &FleetName, recorded: &RecordedGroup) -> Self {
+        let (group, before) = (&recorded.name, &recorded.strangers);
+        let came_late = self.strangers.is_empty() && recorded.had_nothing();
         let mut told = Self {
             completeness: self.completeness.clone(),
             as_of: self.as_of,
@@ -84,7 +82,7 @@ impl Survey {
             let is_theirs = (&owned.fleet, &owned.group) != (fleet, group);
             let is_told = told.strangers.iter().any(|one| one.provider_ref == *handle);
             let was_to_adopt = before.get(handle).is_some_and(|was| was.instance.is_some());
-            if is_theirs && was_to_adopt && !is_told {
+            if is_theirs && (was_to_adopt || came_late) && !is_told {
                 let mut stranger = owned.stranger.clone();
                 let theirs = (owned.fleet != *fleet).then_some(&owned.fleet);
                 let owner = taken_by(&owned.group, theirs);

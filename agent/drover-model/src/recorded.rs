@@ -96,6 +96,11 @@ impl RecordedGroup {
         strangers.filter(|(_, stranger)| stranger.instance.is_some())
     }
 
+    /// Whether the group has no instances, and was never seen with everything adopted, nor converged.
+    pub fn had_nothing(&self) -> bool {
+        self.instances.is_empty() && self.adopted.is_none() && self.settled.is_none()
+    }
+
     /// Returns the state of a group that was never seen before.
     pub fn new(name: GroupName, uid: GroupUid, epoch: Epoch) -> Self {
         Self {

@@ -326,7 +326,7 @@ impl Simulation {
         let answer = self.world().survey(now, &adopt.match_tags).result;
         Some(match answer {
             Ok(survey) => Surveyed::Known {
-                survey: survey.told_to(&self.fleet, &self.recorded.name, &self.recorded.strangers),
+                survey: survey.told_to(&self.fleet, &self.recorded),
                 contested: BTreeMap::new(),
             },
             Err(error) => Surveyed::Unknown(Hold::ProviderFailed {

@@ -155,8 +155,14 @@ impl Snapshot {
                     let (path, why) = (&refused.path, &refused.why);
                     format!("operation {path} does not count: {why}")
                 });
+                // Recorded as a hold only where it lasts.
+                let providers = status.provider_errors.iter();
+                let providers = providers.map(|(name, error)| {
+                    format!("provider {name} cannot be listed, so nothing is done to its groups: {error}")
+                });
                 source
                     .into_iter()
+                    .chain(providers)
                     .chain(operations)
                     .chain(refused)
                     .chain(missing)

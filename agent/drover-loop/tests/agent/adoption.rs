@@ -125,6 +125,70 @@ async fn two_groups_that_ask_for_one_instance_take_none() {
     assert_eq!(created(&world), (1, 1, 0));
 }
 
+/// Another fleet adopts what nobody has.
+fn taken_by_theirs(world: &World, handle: &ProviderRef) {
+    let theirs = AdoptRequest {
+        fleet: FleetName::parse("theirs").unwrap(),
+        group: GroupName::parse("db").unwrap(),
+        epoch: Epoch(1),
+        provider_ref: handle.clone(),
+        instance: InstanceId::parse("db-1").unwrap(),
+        token: Token::parse(&"a".repeat(32)).unwrap(),
+        digests: Digests::of_unknown_template(),
+        seat: None,
+    };
+    let now = world.clock.now();
+    world.sim(|mut sim| sim.adopt(now, &theirs).result.unwrap());
+}
+
+#[tokio::test]
+async fn who_comes_late_is_told_who_has_everything_and_makes_nothing_beside_it() {
+    let mut world = watching(2, 0).await;
+    let there = strangers(&world, 2);
+    for handle in &there {
+        taken_by_theirs(&world, handle);
+    }
+    world.push(&[("web", &web(2, ADOPT))]);
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_mins(2));
+        world.passes(3).await;
+        assert_eq!(world.holds("web"), ["OwnerStillActs"]);
+    }
+    let said = world.report("web").holds[0].hold.to_string();
+    assert!(said.contains("the group db of the fleet theirs"), "{said}");
+    assert_eq!(created(&world), (2, 0, 0));
+}
+
+#[tokio::test]
+async fn who_comes_late_is_told_which_group_of_its_own_fleet_has_everything() {
+    let mut world = watching(2, 2).await;
+    world.push(&[("web", &web(2, ADOPT))]);
+    world.converge().await;
+    let late = group_with("late", 2, "a", ADOPT);
+    // At first the one that has them adopts still.
+    for web in [web(2, ADOPT), group("web", 2, "a")] {
+        world.push(&[("web", &web), ("late", &late)]);
+        world.passes(3).await;
+        assert_eq!(world.holds("late"), ["OwnerStillActs"]);
+    }
+    let said = world.report("late").holds[0].hold.to_string();
+    assert!(said.contains("the group web, which has taken it"), "{said}");
+    assert_eq!(created(&world), (2, 0, 0));
+    // Handed back, they are there to be adopted.
+    world.push(&[
+        (
+            "web",
+            &group_with("web", 2, "a", "  deletion: {policy: Orphan}\n"),
+        ),
+        ("late", &late),
+    ]);
+    world.passes(3).await;
+    world.push(&[("late", &late)]);
+    world.converge().await;
+    assert_eq!(world.living("late").len(), 2);
+    assert_eq!(created(&world), (4, 0, 0));
+}
+
 #[tokio::test]
 async fn what_another_fleet_takes_meanwhile_is_not_made_anew() {
     let mut world = watching(3, 3).await;
@@ -135,18 +199,7 @@ async fn what_another_fleet_takes_meanwhile_is_not_made_anew() {
         .keys()
         .next()
         .cloned();
-    let theirs = AdoptRequest {
-        fleet: FleetName::parse("theirs").unwrap(),
-        group: GroupName::parse("db").unwrap(),
-        epoch: Epoch(1),
-        provider_ref: handle.unwrap(),
-        instance: InstanceId::parse("db-1").unwrap(),
-        token: Token::parse(&"a".repeat(32)).unwrap(),
-        digests: Digests::of_unknown_template(),
-        seat: None,
-    };
-    let now = world.clock.now();
-    world.sim(|mut sim| sim.adopt(now, &theirs).result.unwrap());
+    taken_by_theirs(&world, &handle.unwrap());
     world.push(&[("web", &web(3, ADOPT))]);
     // Longer than what is missing is waited for.
     for _ in 0..3 {

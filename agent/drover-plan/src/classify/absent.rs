@@ -214,7 +214,8 @@ impl Stage<'_> {
         } else if matches!(unlisted.because, Because::Unanswered | Because::Acked(_)) {
             (InstanceClass::Starting, proof_at)
         } else {
-            let why = "missing from the provider's listing".to_owned();
+            let lister = trust::lister(self.input.provider);
+            let why = format!("missing from the listing of {lister}");
             (InstanceClass::Suspect { why }, proof_at)
         }
     }

@@ -127,7 +127,7 @@ fn with_former_owner(input: &ClassifyInput<'_>, stranger: &Stranger) -> Stranger
 }
 
 /// Returns a stranger with the owner that a listing shows: surveys may be behind with tags. None: it is another group's, and
-/// was none of what this group was about to adopt.
+/// was none of what this group was about to adopt, nor all that there is for it.
 fn with_owner(input: &ClassifyInput<'_>, mut stranger: Stranger) -> Option<Stranger> {
     let mut listed = input.listing.instances.iter();
     let group = listed.find_map(|listed| {
@@ -140,8 +140,10 @@ fn with_owner(input: &ClassifyInput<'_>, mut stranger: Stranger) -> Option<Stran
     };
     let mut to_adopt = input.recorded.to_adopt();
     let was_to_adopt = to_adopt.any(|(handle, _)| *handle == stranger.provider_ref);
-    stranger.claimed_by = stranger.claimed_by.or_else(|| Some(taken_by(group, None)));
-    was_to_adopt.then_some(stranger)
+    let taken = Some(taken_by(group, None));
+    let is_told = was_to_adopt || stranger.claimed_by == taken;
+    stranger.claimed_by = stranger.claimed_by.or(taken);
+    is_told.then_some(stranger)
 }
 
 /// Returns whether there is something to take over. What has ended, or is about to, is its former owner's to clear

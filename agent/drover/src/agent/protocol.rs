@@ -59,6 +59,9 @@ pub(crate) struct Status {
     /// Why operations cannot be read.
     #[serde(default)]
     pub(crate) operations_error: Option<String>,
+    /// Why the latest listing of a provider failed, by its document's name.
+    #[serde(default)]
+    pub(crate) provider_errors: BTreeMap<String, String>,
     pub(crate) pass: Option<PassStatus>,
 }
 

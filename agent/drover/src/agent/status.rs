@@ -83,6 +83,11 @@ pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
             .failure
             .clone()
             .or_else(|| nobody_decides(about, status)),
+        provider_errors: status
+            .providers
+            .iter()
+            .filter_map(|(name, known)| Some((name.clone(), known.failure.clone()?)))
+            .collect(),
         pass: status.pass.as_deref().map(pass),
     }
 }

@@ -268,7 +268,7 @@ impl Live {
             Digests::of(
                 &self.recorded.provider.type_,
                 &self.recorded.group.spec.template,
-                &BTreeMap::new(),
+                &self.recorded.provider.classes,
             )
         };
         let digests = recorded.target.clone().unwrap_or_else(of_type);
