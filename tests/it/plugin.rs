@@ -270,6 +270,9 @@ fn a_plugin_that_describes_an_empty_fleet_or_is_gone_harms_its_own_group_only() 
     order(&sandbox, "empty");
     let emptied = sandbox.wait_for("web", "the hold", |web| !holds(web).is_empty());
     assert_eq!(holds(&emptied), ["ObservationEmptied"]);
+    let why = emptied["holds"][0]["message"].as_str().unwrap();
+    let named = "provider local (plugin file, asked by Provider.List or Instance.DescribeInstances)";
+    assert!(why.contains(named), "{why}");
     grow_other(&sandbox, 2);
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
     fs::remove_file(sandbox.path("machines/empty")).unwrap();
@@ -281,6 +284,37 @@ fn a_plugin_that_describes_an_empty_fleet_or_is_gone_harms_its_own_group_only() 
     let _plugin = Plugin::start(&sandbox);
     sandbox.wait_converged("web", 5);
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
+}
+
+#[test]
+fn a_plugin_that_fails_in_any_other_way_harms_its_own_group_only_and_is_named() {
+    let sandbox = sandbox_with_another_group();
+    let mut plugin = Plugin::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 5);
+    sandbox.wait_converged("db", 1);
+    let note = "note: provider local cannot be listed, so nothing is done to its groups: plugin file: Instance.DescribeInstances: ";
+    let noted = |fault: &str, is: bool| {
+        wait_until(&format!("{fault}: a note ({is})"), PATIENCE, || {
+            let told = sandbox.with_config(&["get", "groups"]).exits(0);
+            told.stderr.contains(note) == is
+        });
+    };
+    let faults = ["hang", "garbage", "lie", "truncate", "flood", "die"];
+    for (fault, size) in faults.into_iter().zip(2..) {
+        fs::write(sandbox.path("machines/fault"), fault).unwrap();
+        noted(fault, true);
+        grow_other(&sandbox, size);
+        fs::remove_file(sandbox.path("machines/fault")).unwrap();
+        if fault == "die" {
+            plugin.wait_ended();
+            plugin = Plugin::start(&sandbox);
+        }
+        noted(fault, false);
+    }
+    sandbox.wait_converged("web", 5);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
+    drop(plugin);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
     Action, Cause, FieldClass, GroupPhase, Hold, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
-    IntentState, OrderVerb, Peers, Plan, ProviderPhase, Reason, RolloutMode, RolloutOrder,
-    SettlementOutcome, SizeDecision, Timestamp, Trust,
+    IntentState, OrderVerb, Peers, Plan, ProviderPhase, Reason, RecordedGroup, RolloutMode,
+    RolloutOrder, SettlementOutcome, SizeDecision, Timestamp, Trust,
 };
 use drover_plan::{ClassifyInput, ProviderFacts, classify};
 
@@ -450,28 +450,33 @@ fn inert(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     if sim.desired.is_none() {
         return Ok(());
     }
-    let replanned = |provider: &ProviderFacts, peers: &Peers| {
-        sim.replanned(
-            (provider, peers),
-            &pass.classified,
-            &pass.intents,
-            &pass.before,
-        )
-        .map_err(|error| bug(&error))
+    let replanned = |provider: &ProviderFacts, peers: &Peers, before: &RecordedGroup| {
+        sim.replanned((provider, peers), &pass.classified, &pass.intents, before)
+            .map_err(|error| bug(&error))
     };
-    let original = replanned(&sim.provider, &sim.peers)?;
+    let original = replanned(&sim.provider, &sim.peers, &pass.before)?;
     let same = |plan: &Plan| plan.steps == original.steps && plan.next == original.next;
     let mut templates = pass.before.templates.values();
     if templates.any(|template| *template == sim.last.spec.template) {
         let mut upgraded = sim.provider.clone();
-        upgraded
-            .classes
-            .insert("version".to_owned(), FieldClass::Ignore);
-        if !same(&replanned(&upgraded, &sim.peers)?) {
+        // What the provider says of itself is recorded, and that is all.
+        let mut before = pass.before.clone();
+        let recorded = before.provider.iter_mut();
+        let recorded = recorded.map(|provider| &mut provider.classes);
+        for classes in recorded.chain([&mut upgraded.classes]) {
+            classes.insert("version".to_owned(), FieldClass::Ignore);
+        }
+        let mut plan = replanned(&upgraded, &sim.peers, &before)?;
+        plan.next.provider.clone_from(&original.next.provider);
+        if !same(&plan) {
             return broken("I18 inert upgrade", "another schema made another plan");
         }
     }
-    if !same(&replanned(&sim.provider, &order::other_peers(sim))?) {
+    if !same(&replanned(
+        &sim.provider,
+        &order::other_peers(sim),
+        &pass.before,
+    )?) {
         return broken("I19 isolation", "another group made another plan");
     }
     Ok(())

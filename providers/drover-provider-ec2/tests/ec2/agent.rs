@@ -467,8 +467,8 @@ fn fifty_instances_are_rolled_while_the_agent_is_killed_and_none_is_made_twice_o
     check_made_once(&world.machines);
     assert!(world.peak <= SIZE + SURGE, "{} at once", world.peak);
     assert!(
-        killed_while_rolling > 0,
-        "no kill came while a roll was under way"
+        killed_while_rolling * 2 >= kills,
+        "{killed_while_rolling} of {kills} kills came while a roll was under way"
     );
     println!(
         "{kills} kills, {killed_while_rolling} of them during {rolls} rolls of {SIZE} instances in {:?}: \

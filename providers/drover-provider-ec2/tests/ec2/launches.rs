@@ -496,6 +496,24 @@ async fn ends_share_calls_and_one_that_fails_harms_no_other() {
 }
 
 #[tokio::test]
+async fn no_call_ends_more_than_a_hundred() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let mut ends = Vec::new();
+    for (first, count) in [(1, 100), (101, 100), (201, 50)] {
+        let batch = request(first, count, running_with(&[]));
+        let made = provider.provision(&batch).await.unwrap().made;
+        let slots = batch.slots.iter().enumerate();
+        ends.extend(slots.map(|(slot, one)| end(&batch, slot, &made[&one.instance])));
+    }
+    fake.calls();
+    let ended = futures::future::join_all(ends.iter().map(|end| provider.destroy(end))).await;
+    assert!(ended.iter().all(Result::is_ok));
+    assert_eq!(fake.calls()["TerminateInstances"], 3);
+    assert_eq!(fake.world().living().count(), 0);
+}
+
+#[tokio::test]
 async fn what_the_role_may_not_end_keeps_nothing_else_alive() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
