@@ -60,8 +60,12 @@ fn instances_become_a_group_that_only_watches() {
     );
     let asked = read(&sandbox, "asked");
     assert_eq!(asked, "describe --tag app=web --region eu-central-1\n");
-    let says = "`instanceType` differs: 2 of 3 have t3.small; 1 have m7g.large";
-    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    for says in [
+        "`instanceType` differs: 2 of 3 have t3.small; 1 have m7g.large",
+        "3 of 3 instances answer IMDSv1, and will go on so: `metadata.tokens` is left out",
+    ] {
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
     sandbox.drover(&["validate", "fleet"]).exits(0);
 
     // The same again changes nothing; what a person has changed is not written over.
@@ -107,6 +111,59 @@ fn a_scaling_group_becomes_a_group_with_its_bounds_and_its_launch_template() {
     ] {
         assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn what_answers_imdsv1_goes_on_so_and_nothing_is_made_so() {
+    let sandbox = Sandbox::new();
+    let answer = changed("ec2.json", |answer| {
+        for (number, tokens) in ["required", "required", "optional"].iter().enumerate() {
+            let metadata = &mut answer["instances"][number]["metadata"];
+            metadata["tokens"] = (*tokens).into();
+            metadata["hopLimit"] = 2.into();
+        }
+    });
+    sandbox.write("answer.json", &answer);
+    let program = program(&sandbox, "cat answer.json");
+    let arguments = ["import", "ec2", "--tag", "app=web", "--program", &program];
+    let ran = sandbox.drover(&arguments).exits(0);
+    let says = "1 of 3 instances answer IMDSv1";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    let text = read(&sandbox, "groups/web.yaml");
+    // `required` of the commonest would be set on the third as well.
+    assert!(
+        text.contains("      metadata:\n        hopLimit: 2\n      sec"),
+        "{text}"
+    );
+    assert!(!text.contains("`metadata` differs"), "{text}");
+}
+
+#[test]
+fn the_program_is_looked_for_beside_drover_and_in_path() {
+    let sandbox = Sandbox::new();
+    let program = answering(&sandbox, "ec2.json");
+    fs::create_dir_all(sandbox.path("bin")).unwrap();
+    fs::rename(&program, sandbox.path("bin/drover-provider-ec2")).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_drover"), sandbox.path("bin/drover")).unwrap();
+    let bin = sandbox.path("bin").display().to_string();
+    let import = |program: &Path, path: &str| {
+        let mut command = std::process::Command::new(program);
+        command.args(["import", "ec2", "--tag", "app=web"]);
+        command.env_clear().env("PATH", path);
+        command.current_dir(sandbox.path(".")).output().unwrap()
+    };
+    let beside = import(&sandbox.path("bin/drover"), "/usr/bin:/bin");
+    assert!(beside.status.success(), "{beside:?}");
+    let alone = sandbox.path("alone");
+    fs::create_dir_all(&alone).unwrap();
+    let alone = alone.join("drover");
+    fs::copy(env!("CARGO_BIN_EXE_drover"), &alone).unwrap();
+    let of_path = import(&alone, &format!("{bin}:/usr/bin:/bin"));
+    assert!(of_path.status.success(), "{of_path:?}");
+    let nowhere = import(&alone, "/usr/bin:/bin");
+    let said = String::from_utf8_lossy(&nowhere.stderr);
+    let says = "there is no drover-provider-ec2 beside this program, nor in PATH";
+    assert!(said.contains(says), "{said}");
 }
 
 /// Changes an answer of the program.
@@ -373,6 +430,11 @@ fn a_group_that_could_not_be_told_from_others_is_refused() {
     elsewhere["attributes"]["arn"] = "arn:aws:ec2:us-east-1:1:instance/i-5".into();
     let near = instance(&0.into(), "i-4", &json!({"role": "split"}));
     let split = resource(&Value::Null, "aws_instance", "split", &[near, elsewhere]);
+    let mut nowhere = instance(&Value::Null, "i-3", &json!({"role": "nowhere"}));
+    for name in ["arn", "availability_zone"] {
+        nowhere["attributes"].as_object_mut().unwrap().remove(name);
+    }
+    let nowhere = resource(&Value::Null, "aws_instance", "nowhere", &[nowhere]);
     let mut configured = scaling_group("1", &[]);
     configured["attributes"]["launch_template"] = json!([]);
     let configured = resource(
@@ -398,6 +460,7 @@ fn a_group_that_could_not_be_told_from_others_is_refused() {
         ),
         (vec![stopped], "none of its instances runs"),
         (vec![split], "its instances are in 2 regions"),
+        (vec![nowhere], "not imported: its region is not known"),
         (vec![configured], "it has no launch template"),
         (vec![latest], "the state does not say which version that is"),
     ];
@@ -418,8 +481,9 @@ fn odd_instances_of_a_state_are_told_and_regions_have_documents_of_their_own() {
     deposed["deposed"] = "00000001".into();
     instances.push(deposed);
     let mut far = instance(&Value::Null, "i-far", &json!({"role": "far"}));
-    far["attributes"]["arn"] = "arn:aws:ec2:us-east-1:1:instance/i-far".into();
-    far["attributes"]["availability_zone"] = "us-east-1a".into();
+    // Without an ARN, the zone tells the region; a local zone does, too.
+    far["attributes"].as_object_mut().unwrap().remove("arn");
+    far["attributes"]["availability_zone"] = "us-east-1-bos-1a".into();
     let far = resource(&Value::Null, "aws_instance", "far", &[far]);
     let all = state(&[here, far]);
     let refused = import(&sandbox, &all, &["--provider", "aws"]).exits(64);

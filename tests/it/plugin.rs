@@ -2,7 +2,7 @@
 //! agent starts itself are in `plugins_started`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{PATIENCE, Sandbox, holds, instances, wait_until};
@@ -507,11 +507,16 @@ fn what_is_served_passes_the_suite_as_a_program() {
 
 /// The example of the guide, in Python.
 fn example(sandbox: &Sandbox) -> Plugin {
+    started(sandbox, Path::new(EXAMPLE))
+}
+
+/// Starts a program as the plugin `example`.
+fn started(sandbox: &Sandbox, program: &Path) -> Plugin {
     fs::create_dir_all(sandbox.path("plugins")).unwrap();
     let socket = sandbox.path("plugins/example");
     let mut command = Command::new(PYTHON);
     command
-        .arg(EXAMPLE)
+        .arg(program)
         .args([&socket, &sandbox.path("machines")])
         .stdin(Stdio::null());
     let child = command.spawn();
@@ -526,6 +531,106 @@ const EXAMPLE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../providers/drover-provider-plugin/examples/provider.py"
 );
+
+/// The example with a function that answers something else.
+fn changed_example(sandbox: &Sandbox, function: &str, answer: &str) -> Plugin {
+    let text = fs::read_to_string(EXAMPLE).unwrap();
+    let head = format!("def {function}(params):\n");
+    assert!(text.contains(&head), "the example has no {function}");
+    let other = format!("{head}    return {answer}\n\n\ndef other_{function}(params):\n");
+    let program = sandbox.path("changed.py");
+    fs::write(&program, text.replace(&head, &other)).unwrap();
+    started(sandbox, &program)
+}
+
+const CONFORM: [&str; 6] = [
+    "plugin",
+    "conform",
+    "example",
+    "--properties",
+    // It ends by itself, as one of these plugins ends nothing.
+    "{\"command\": [\"sleep\", \"20\"]}",
+    "--patience",
+];
+
+#[test]
+fn a_plugin_that_lists_nothing_is_told_at_once_and_what_it_made_by_its_handle() {
+    let sandbox = sandbox(1);
+    let _plugin = changed_example(
+        &sandbox,
+        "list_instances",
+        "{\"instances\": [], \"complete\": True}",
+    );
+    let ran = sandbox
+        .with_config(&[&CONFORM[..], &["1s"]].concat())
+        .exits(1);
+    let ran = ran
+        .prints("failed   provision: the instance does not run in time; ")
+        .prints("skipped  many: nothing that was made has been listed so far, see above\n")
+        .prints("skipped  unknown-fields: nothing that was made has been listed")
+        .prints("passed   offers\n");
+    let ends = "2 passed, 1 failed, 34 skipped\n";
+    assert!(ran.stdout.ends_with(ends), "{}", ran.stdout);
+    ran.says("left behind, to be looked at and removed by hand:")
+        .says("was made and not listed: nobody can see whether it has ended");
+}
+
+#[test]
+fn each_check_is_told_when_it_has_ended() {
+    use std::io::BufRead as _;
+    let sandbox = sandbox(1);
+    let _plugin = changed_example(
+        &sandbox,
+        "list_instances",
+        "{\"instances\": [], \"complete\": True}",
+    );
+    let config = sandbox.path("agent.yaml").display().to_string();
+    let mut command = sandbox.command(&[&CONFORM[..], &["60s", "--config", &config]].concat());
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let first = std::io::BufReader::new(stdout).lines().next();
+    assert_eq!(first.unwrap().unwrap(), "passed   manifest");
+    assert!(child.try_wait().unwrap().is_none(), "the next one waits");
+    // Whoever interrupts it is not left with what it made.
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("error: interrupted"), "{said}");
+}
+
+#[test]
+fn what_a_plugin_does_not_end_is_named_by_its_handle() {
+    let sandbox = sandbox(1);
+    let _plugin = changed_example(&sandbox, "destroy", "{}");
+    let only = [
+        "1s",
+        "-o",
+        "json",
+        "--check",
+        "provision",
+        "--check",
+        "unknown-fields",
+    ];
+    let ran = sandbox
+        .with_config(&[&CONFORM[..], &only].concat())
+        .exits(1);
+    let ran = ran.says("left behind, to be looked at and removed by hand:");
+    let left = ran.json()["left"].clone();
+    let left = left.as_array().unwrap();
+    assert_eq!(left.len(), 2, "{left:?}");
+    for one in left {
+        let why = one["why"].as_str().unwrap();
+        assert!(
+            why.starts_with("conformance-") && why.ends_with(", is listed as Running"),
+            "{why}"
+        );
+    }
+}
 
 #[test]
 fn the_guides_command_tries_everything_that_the_example_has() {

@@ -176,6 +176,8 @@ fn plugins_that_cannot_start_are_told_with_their_words_and_hold_only_their_group
         wait_until(told, PATIENCE, || sandbox.agent_log().contains(told));
     }
     let web = sandbox.wait_for("web", "the hold", |web| holds(web) == ["ProviderMissing"]);
+    let shown = sandbox.with_config(&["describe", "web"]).exits(0);
+    shown.prints("Size:        no document in force yet, 0 in total");
     let said = web["holds"][0]["message"].as_str().unwrap_or_default();
     assert!(
         said.contains("plugin file: Handshake.Hello: there is no socket file"),

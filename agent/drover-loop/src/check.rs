@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     CloudInit, Flavor, Group, GroupUid, InstanceId, ProviderDoc, ProviderName, Seat, SeatId,
-    SecretRef, SourceSpan, Value, Vanilla,
+    SecretRef, SourceSpan, Value, Vanilla, key_path, value_path,
 };
 use drover_provider::{
-    AttachmentUse, Described, Facts, InitUse, Manifest, Mistake, ProviderError, USER_DATA_MAX,
-    unknown_substitutions, user_data,
+    AttachmentUse, Described, Facts, FieldPart, InitUse, Manifest, Mistake, ProviderError,
+    USER_DATA_MAX, unknown_substitutions, user_data,
 };
 use drover_spec::{Diagnostic, Glimpse, Repository};
 
@@ -326,7 +326,10 @@ fn substitutions(text: &str, span: &SourceSpan) -> Vec<Diagnostic> {
 }
 
 fn diagnostic(code: &'static str, mistake: Mistake, at: &dyn Fn(&str) -> SourceSpan) -> Diagnostic {
-    let span = at(&mistake.path);
+    let span = match mistake.part {
+        FieldPart::Name => at(&key_path(&mistake.path)),
+        FieldPart::Value => at(&mistake.path),
+    };
     let message = match mistake.path.as_str() {
         "" => mistake.message,
         path if mistake.message.contains(&format!("`{path}`")) => mistake.message,
@@ -346,6 +349,10 @@ fn locate(spans: &BTreeMap<String, SourceSpan>, path: &str, otherwise: &SourceSp
         if let Some(span) = spans.get(path) {
             return span.clone();
         }
+        if let Some(value) = value_path(path) {
+            path = value;
+            continue;
+        }
         if path.is_empty() {
             return otherwise.clone();
         }
@@ -361,6 +368,7 @@ fn broken_secrets(path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
                 path: path.to_owned(),
                 message,
                 suggestion: None,
+                part: FieldPart::Value,
             });
         }
         return;

@@ -89,5 +89,16 @@ impl SourceText {
     }
 }
 
+/// Returns the path under which a map from paths to places has the place of a key, beside that of its value.
+pub fn key_path(path: &str) -> String {
+    // No path of a value ends so.
+    format!("{path}\0")
+}
+
+/// Returns the path of the value whose key's path this is. None: it is no such path.
+pub fn value_path(path: &str) -> Option<&str> {
+    path.strip_suffix('\0')
+}
+
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,19 @@ impl Clock for SystemClock {
     }
 }
 
+/// The program of the provider type `ec2`, and of `drover import`.
+pub(crate) const EC2_PROGRAM: &str = "drover-provider-ec2";
+
+/// Returns where that program is: beside this one, else in `PATH`. None: nowhere.
+pub(crate) fn ec2_program() -> Option<PathBuf> {
+    let own = std::env::current_exe().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let beside = own.parent().map(Path::to_owned);
+    let folders = beside.into_iter().chain(std::env::split_paths(&path));
+    let mut programs = folders.map(|folder| folder.join(EC2_PROGRAM));
+    programs.find(|program| program.is_absolute() && program.is_file())
+}
+
 /// Where providers keep and find their things.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {

@@ -326,7 +326,7 @@ impl Repository {
         if found.is_err() {
             require_commits(&refs)?;
         }
-        found.context(format!("cannot find `{name}`"))
+        found.context(format!("cannot find `{name}` in {}", mirror.url()))
     }
 
     /// Returns every file that the state branch has about groups and the fleet, as written.

@@ -125,6 +125,8 @@ pub(crate) struct SuspendedView {
 pub(crate) struct Declared {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) suspended: Vec<SuspendedView>,
+    /// The size that it asks for, before decisions.
+    pub(crate) size: u32,
 }
 
 impl Declared {
@@ -143,6 +145,7 @@ impl Declared {
         Self {
             labels: group.labels.clone(),
             suspended: suspends.map(view).collect(),
+            size: group.spec.size,
         }
     }
 }
@@ -262,7 +265,11 @@ pub(crate) fn group(recorded: &RecordedGroup, declared: &Declared) -> GroupView 
         phase: recorded.phase.as_str(),
         provider: recorded.provider.as_ref().map(|p| p.name.to_string()),
         provider_type: recorded.provider.as_ref().map(|p| p.type_.to_string()),
-        size: recorded.size,
+        // Until the first plan, nothing was decided.
+        size: match recorded.target {
+            Some(_) => recorded.size,
+            None => recorded.size.max(declared.size),
+        },
         total: recorded.instances.len() as u32,
         available: count(&available),
         updated: count(&|i| available(i) && is_current(recorded, i)),

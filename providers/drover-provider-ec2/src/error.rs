@@ -4,6 +4,8 @@
 //! where it is known, then the HTTP status; the words of an error decide nothing, but for one code that Amazon has for two
 //! things, see [`is_of_images`].
 
+use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use drover_model::ErrorClass;
 use drover_provider::ProviderError;
@@ -223,7 +225,11 @@ impl CallError {
                 class,
             };
         }
-        let message = whole(error);
+        let message = if found_no_credentials(error) {
+            NO_CREDENTIALS.to_owned()
+        } else {
+            whole(error)
+        };
         // Without credentials nothing was signed, so nothing was sent.
         let class = if names_credentials(error) {
             ErrorClass::Auth
@@ -254,16 +260,28 @@ impl From<CallError> for ProviderError {
     }
 }
 
+/// What is said where there are no credentials. The SDK tells the last place that it looked at alone.
+const NO_CREDENTIALS: &str = "no credentials were found, neither in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), nor in the profile's files (~/.aws), nor of a web identity, a container or an instance (its metadata service)";
+
+/// Returns an error and its causes, each the cause of the one before.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// Returns whether an error is one of finding credentials.
 fn names_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(<dyn std::error::Error>::is::<CredentialsError>)
+}
+
+/// Returns whether credentials are nowhere, and not only of no use: the last place that is looked at has none, or the metadata
+/// service, which is that place, gives out nothing.
+fn found_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let nowhere = |one: &CredentialsError| matches!(one, CredentialsError::CredentialsNotLoaded(_));
+    let mut credentials = causes(error).filter_map(|one| one.downcast_ref::<CredentialsError>());
+    let none = credentials.any(nowhere);
+    none || names_credentials(error) && causes(error).any(<dyn std::error::Error>::is::<ImdsError>)
 }
 
 /// Returns an error with its causes.

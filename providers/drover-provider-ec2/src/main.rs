@@ -19,6 +19,10 @@ use tracing_subscriber::EnvFilter;
 /// How long a socket may take to be let go of.
 const LET_GO: Duration = Duration::from_secs(1);
 
+/// What is logged where DROVER_LOG says nothing. The SDK's warning of credentials that it does not find is a dump of its own types,
+/// and the call that fails says the same.
+const LOG: &str = "warn,aws_config=error";
+
 /// The name of the socket where none is given.
 const NAME: &str = "ec2";
 
@@ -104,7 +108,7 @@ impl Clock for SystemClock {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("DROVER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("DROVER_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -70,22 +70,19 @@ pub(crate) struct Disk {
 }
 
 /// The instance metadata service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
-    /// Whether IMDSv1 is refused.
-    pub(crate) tokens_required: bool,
+    /// Whether IMDSv1 is refused. None: not written, so that what is launched refuses it, and what runs stays as it is.
+    pub(crate) tokens_required: Option<bool>,
     /// None: as the image or the launch template has it.
     pub(crate) hop_limit: Option<i32>,
     pub(crate) instance_tags: Option<bool>,
 }
 
-impl Default for Metadata {
-    fn default() -> Self {
-        Self {
-            tokens_required: true,
-            hop_limit: None,
-            instance_tags: None,
-        }
+impl Metadata {
+    /// Returns whether what is launched refuses IMDSv1.
+    pub(crate) fn requires_tokens(&self) -> bool {
+        self.tokens_required.unwrap_or(true)
     }
 }
 
@@ -173,7 +170,7 @@ fn metadata(value: &Value) -> Metadata {
     };
     let tokens = text(value, "tokens");
     Metadata {
-        tokens_required: tokens.as_deref() != Some("optional"),
+        tokens_required: tokens.map(|tokens| tokens != "optional"),
         hop_limit: number(value, "hopLimit"),
         instance_tags: flag(value, "instanceTags"),
     }

@@ -179,7 +179,7 @@ impl Ec2Provider {
     /// Reads properties, and refuses what this program is not to do whatever a document says.
     fn decode(&self, properties: &Value) -> Result<Properties, ProviderError> {
         let properties = decode(properties)?;
-        if !properties.metadata.tokens_required && !self.region.allows_imdsv1() {
+        if !properties.metadata.requires_tokens() && !self.region.allows_imdsv1() {
             return Err(invalid(
                 "metadata.tokens: `optional` answers IMDSv1, to which any request from the instance can take its role's credentials; drover-provider-ec2 allows it with --allow-imdsv1",
             ));
@@ -210,7 +210,7 @@ impl Ec2Provider {
             let call = client
                 .modify_instance_metadata_options()
                 .instance_id(id)
-                .http_tokens(http_tokens(metadata))
+                .set_http_tokens(metadata.tokens_required.map(http_tokens))
                 .set_http_put_response_hop_limit(metadata.hop_limit)
                 .set_instance_metadata_tags(metadata.instance_tags.map(metadata_tags));
             let options = cost("ModifyInstanceMetadataOptions", Limit::Create);

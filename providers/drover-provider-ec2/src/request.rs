@@ -231,14 +231,14 @@ fn device(disk: &Disk) -> BlockDeviceMapping {
 /// an endpoint at all is left to the template.
 fn metadata_options(metadata: &Metadata) -> InstanceMetadataOptionsRequest {
     InstanceMetadataOptionsRequest::builder()
-        .http_tokens(http_tokens(metadata))
+        .http_tokens(http_tokens(metadata.requires_tokens()))
         .set_http_put_response_hop_limit(metadata.hop_limit)
         .set_instance_metadata_tags(metadata.instance_tags.map(metadata_tags))
         .build()
 }
 
-pub(crate) fn http_tokens(metadata: &Metadata) -> HttpTokensState {
-    if metadata.tokens_required {
+pub(crate) fn http_tokens(required: bool) -> HttpTokensState {
+    if required {
         HttpTokensState::Required
     } else {
         HttpTokensState::Optional

@@ -62,4 +62,4 @@ pub use serve::{
     ServedInstance, ServedSocket, Service, Trying, VanillaService, Watch, WrittenGroup,
 };
 pub use spec::logical_id;
-pub use wire_checks::check_names;
+pub use wire_checks::{check_names, wire_unchecked};

@@ -65,6 +65,20 @@ pub fn check_names() -> impl Iterator<Item = &'static str> {
     conformance::names().chain(CHECKS.iter().map(|(name, _)| *name))
 }
 
+/// Returns the results of these checks of a plugin whose instances nobody sees: they are not made.
+pub fn wire_unchecked(subject: &dyn Subject) -> Vec<CheckResult> {
+    let wanted = CHECKS.iter().filter(|check| subject.makes(check.0));
+    let results = wanted.map(|check| {
+        let why = conformance::BLIND.to_owned();
+        result(*check, Outcome::Skipped { why })
+    });
+    let results: Vec<CheckResult> = results.collect();
+    for result in &results {
+        subject.told(result);
+    }
+    results
+}
+
 impl PluginFactory {
     /// Tries what only the wire shows of the plugin of a document. `subject`: what the suite tries of it, and which checks
     /// are made.
@@ -86,7 +100,11 @@ impl PluginFactory {
         }
         let all = |outcome: Outcome| {
             let results = wanted.iter().map(|check| result(*check, outcome.clone()));
-            results.collect()
+            let results: Vec<CheckResult> = results.collect();
+            for result in &results {
+                subject.told(result);
+            }
+            results
         };
         let trial = match self.trial(subject, name, settings, limit).await {
             Ok(Some(trial)) => trial,
@@ -103,7 +121,9 @@ impl PluginFactory {
                 HELLO_MEANWHILE => trial.greets_meanwhile().await,
                 _ => crate::unclaimed::refuses(&trial.caller, &trial.scope, limit).await,
             };
-            results.push(result(check, outcome(verdict)));
+            let result = result(check, outcome(verdict));
+            subject.told(&result);
+            results.push(result);
         }
         results
     }
@@ -299,7 +319,12 @@ impl Trial<'_> {
         what: &str,
         wanted: impl Fn(Option<&ProviderPhase>) -> bool,
     ) -> Result<(), String> {
+        let started = Instant::now();
+        let limit = self.subject.limit().unwrap_or(Duration::MAX);
         for _ in 0..self.subject.patience() {
+            if started.elapsed() >= limit {
+                break;
+            }
             let listing = self.peculiar.list(&request.fleet).await;
             let listing = listing.map_err(|error| format!("a listing: {}", said(&error)))?;
             let mut listed = listing.instances.iter();

@@ -6,10 +6,11 @@
 //!
 //! [conforms]: Report::conforms
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use drover_model::{
@@ -23,6 +24,9 @@ use crate::{
 };
 
 mod checks;
+mod left;
+
+pub use left::{Left, clear};
 
 /// What is tested, and how.
 #[async_trait]
@@ -104,6 +108,9 @@ pub trait Subject: Send + Sync {
         true
     }
 
+    /// Is told how a check turned out, as soon as it has.
+    fn told(&self, _result: &CheckResult) {}
+
     /// Lets a little time pass, in the provider's own sense of time.
     async fn wait(&self) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -112,6 +119,12 @@ pub trait Subject: Send + Sync {
     /// Returns how many waits any state may take.
     fn patience(&self) -> u32 {
         1_500
+    }
+
+    /// Returns how long any state may take, however few the waits are in which it does: a look itself may take long. None: only
+    /// waits are counted, as where time is the provider's own.
+    fn limit(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -155,10 +168,14 @@ pub struct CheckResult {
 }
 
 /// What the suite found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The checks in their order.
     pub results: Vec<CheckResult>,
+    /// What was made and should have been listed, and never was: nobody can see whether it has ended.
+    pub unseen: Vec<ProviderRef>,
+    /// Whether nothing at all that was made was ever listed, so that most of the checks were not made.
+    pub is_blind: bool,
 }
 
 impl Report {
@@ -178,16 +195,25 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in &self.results {
-            match &result.outcome {
-                Outcome::Passed => writeln!(f, "passed   {}", result.name)?,
-                Outcome::Skipped { why } => writeln!(f, "skipped  {}: {why}", result.name)?,
-                Outcome::Failed { why } => {
-                    writeln!(f, "failed   {}: {why}", result.name)?;
-                    writeln!(f, "         {}", result.sentence)?;
-                }
-            }
+            writeln!(f, "{result}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for CheckResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Outcome::Passed => write!(f, "passed   {}", self.name),
+            Outcome::Skipped { why } => write!(f, "skipped  {}: {why}", self.name),
+            Outcome::Failed { why } => {
+                write!(
+                    f,
+                    "failed   {}: {why}\n         {}",
+                    self.name, self.sentence
+                )
+            }
+        }
     }
 }
 
@@ -200,33 +226,85 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 ///
 /// # Cancellation
 ///
-/// A dropped future leaves the instances of the check that was running.
+/// A dropped future leaves the instances of the check that was running; [`clear`] ends them.
 pub async fn run(subject: &dyn Subject) -> Report {
-    let mut results = Vec::new();
+    let seen = Seen::default();
+    let mut report = Report::default();
     let wanted = checks::ALL.iter().enumerate();
     for (number, check) in wanted.filter(|(_, check)| subject.makes(check.name)) {
-        let context = Context {
-            subject,
-            provider: subject.provider(),
-            check: u32::try_from(number).unwrap_or(u32::MAX),
-            made: Mutex::default(),
-        };
-        let verdict = (check.run)(&context).await;
-        // What could not be cleaned up is a failure of the provider too: it did not end.
-        let outcome = match (verdict, context.clean_up().await) {
-            (Ok(()), Ok(())) => Outcome::Passed,
-            (Err(Miss::Skipped(why)), Ok(())) => Outcome::Skipped { why },
-            (Err(Miss::Failed(why)), _) | (_, Err(Miss::Failed(why) | Miss::Skipped(why))) => {
-                Outcome::Failed { why }
+        // Each of them would wait in vain until its time is up.
+        let outcome = if seen.is_blind() && check.name != checks::OFFERS {
+            Outcome::Skipped {
+                why: BLIND.to_owned(),
             }
+        } else {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            made(subject, &seen, number, check).await
         };
-        results.push(CheckResult {
+        let result = CheckResult {
             name: check.name,
             sentence: check.sentence,
             outcome,
-        });
+        };
+        subject.told(&result);
+        report.results.push(result);
     }
-    Report { results }
+    report.is_blind = seen.is_blind();
+    report.unseen = seen.unseen();
+    report
+}
+
+/// Why most checks are not made of a provider that lists nothing.
+pub const BLIND: &str = "nothing that was made has been listed so far, see above";
+
+/// Makes a check.
+async fn made(subject: &dyn Subject, seen: &Seen, number: u32, check: &checks::Check) -> Outcome {
+    let context = Context {
+        subject,
+        provider: subject.provider(),
+        check: number,
+        made: Mutex::default(),
+        seen,
+    };
+    let verdict = (check.run)(&context).await;
+    // What could not be cleaned up is a failure of the provider too: it did not end.
+    match (verdict, context.clean_up().await) {
+        (Ok(()), Ok(())) => Outcome::Passed,
+        (Err(Miss::Skipped(why)), Ok(())) => Outcome::Skipped { why },
+        (Err(Miss::Failed(why)), _) | (_, Err(Miss::Failed(why) | Miss::Skipped(why))) => {
+            Outcome::Failed { why }
+        }
+    }
+}
+
+/// What of all that was made has been listed.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether anything was.
+    any: AtomicBool,
+    /// All that was made.
+    made: Mutex<BTreeSet<ProviderRef>>,
+    /// What was waited for in vain.
+    unseen: Mutex<BTreeSet<ProviderRef>>,
+}
+
+impl Seen {
+    fn lock(set: &Mutex<BTreeSet<ProviderRef>>) -> MutexGuard<'_, BTreeSet<ProviderRef>> {
+        set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unseen(&self) -> Vec<ProviderRef> {
+        let set = if self.is_blind() {
+            &self.made
+        } else {
+            &self.unseen
+        };
+        Self::lock(set).iter().cloned().collect()
+    }
+
+    fn is_blind(&self) -> bool {
+        !self.any.load(Ordering::Relaxed) && !Self::lock(&self.unseen).is_empty()
+    }
 }
 
 /// Why a check did not pass.
@@ -260,6 +338,7 @@ struct Context<'a> {
     /// The check's number, from which its instance ids and tokens come.
     check: u32,
     made: Mutex<Vec<DestroyRequest>>,
+    seen: &'a Seen,
 }
 
 /// Instance numbers that each check has for itself.
@@ -347,6 +426,7 @@ impl Context<'_> {
     }
 
     fn note(&self, destroy: DestroyRequest) {
+        Seen::lock(&self.seen.made).insert(destroy.provider_ref.clone());
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.push(destroy);
     }
@@ -389,7 +469,24 @@ impl Context<'_> {
 
     async fn listed(&self, instance: &ProviderRef) -> Result<Option<Listed>, Miss> {
         let mut listed = self.listing().await?.instances.into_iter();
-        Ok(listed.find(|listed| listed.provider_ref == *instance))
+        let found = listed.find(|listed| listed.provider_ref == *instance);
+        if found.is_some() {
+            self.seen.any.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    /// Notes that an instance was to be listed, and was not in time.
+    fn tell_unseen(&self, instance: &ProviderRef) {
+        Seen::lock(&self.seen.unseen).insert(instance.clone());
+    }
+
+    /// Returns the waits that any state may take, or a part of them: one in so many.
+    fn waits(&self, part: u32) -> impl Iterator<Item = u32> + use<> {
+        let limit = self.subject.limit().map(|limit| limit / part);
+        let started = Instant::now();
+        let in_time = move |_: &u32| limit.is_none_or(|limit| started.elapsed() < limit);
+        (0..self.subject.patience() / part).take_while(in_time)
     }
 
     /// Waits until the instance's phase is as wanted; None: it is not listed.
@@ -400,14 +497,19 @@ impl Context<'_> {
         wanted: impl Fn(Option<&ProviderPhase>) -> bool,
     ) -> Result<Option<Listed>, Miss> {
         let mut seen = None;
-        for _ in 0..self.subject.patience() {
+        for _ in self.waits(1) {
             seen = self.listed(instance).await?;
             if wanted(seen.as_ref().map(|listed| &listed.phase)) {
                 return Ok(seen);
             }
             self.subject.wait().await;
         }
-        let seen = seen.map(|listed| listed.phase);
+        let Some(seen) = seen.map(|listed| listed.phase) else {
+            self.tell_unseen(instance);
+            return Err(Miss::Failed(format!(
+                "{what} in time; {instance} is not listed"
+            )));
+        };
         Err(Miss::Failed(format!("{what} in time; last seen: {seen:?}")))
     }
 
@@ -430,13 +532,16 @@ impl Context<'_> {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *made)
         };
+        // One that cannot be ended keeps none of the others.
+        let mut failed: Verdict = Ok(());
         for destroy in &made {
             match self.provider.destroy(destroy).await {
                 // A released instance is nobody's; the check that did it has ended it.
-                Err(error) if error.class != ErrorClass::NotFound => return Err(error.into()),
+                Err(error) if error.class != ErrorClass::NotFound => failed = Err(error.into()),
                 _ => {}
             }
         }
+        failed?;
         for destroy in &made {
             self.until_gone(&destroy.provider_ref).await?;
         }
@@ -452,6 +557,7 @@ pub fn request(subject: &dyn Subject, number: u64) -> ProvisionRequest {
         provider: subject.provider(),
         check: 0,
         made: Mutex::default(),
+        seen: &Seen::default(),
     };
     context.request(number, 1, subject.running())
 }

@@ -43,8 +43,8 @@ pub use flavors::{
 pub use forwarding::{Forward, Forwarding, Refusing};
 pub use offers::OptionalMethod;
 pub use schema::{
-    AddressRule, Demand, Field, Form, GroupRules, InitRule, ListShape, MemberRule, Mistake,
-    ObjectSchema, Others, Pattern, Rules, SchemaError, Shape, Unique, When, ZoneRule,
+    AddressRule, Demand, Field, FieldPart, Form, GroupRules, InitRule, ListShape, MemberRule,
+    Mistake, ObjectSchema, Others, Pattern, Rules, SchemaError, Shape, Unique, When, ZoneRule,
     parse_duration,
 };
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};

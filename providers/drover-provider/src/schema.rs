@@ -169,6 +169,17 @@ pub struct Mistake {
     pub message: String,
     /// What was probably meant.
     pub suggestion: Option<String>,
+    /// Which part of the field is wrong.
+    pub part: FieldPart,
+}
+
+/// The part of a field that is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldPart {
+    /// Its name: there is no such field.
+    Name,
+    /// Its value, or what the value lacks.
+    Value,
 }
 
 impl fmt::Display for Mistake {

@@ -104,6 +104,10 @@ async fn a_property_that_the_provider_does_not_know_is_a_mistake_with_its_place(
     let first = &report.diagnostics[0];
     assert_eq!(first.code, "provider-property");
     assert_eq!(first.span.line, 7);
+    // Its name is wrong, and not its value.
+    let line = text.lines().nth(6).unwrap();
+    let column = line.find("imge").unwrap() + 1;
+    assert_eq!((first.span.column as usize, first.span.length), (column, 4));
     assert!(first.hint.as_ref().unwrap().contains("image"), "{first:?}");
 }
 

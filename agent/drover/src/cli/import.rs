@@ -54,9 +54,9 @@ pub(crate) struct DescribeOptions {
     /// A profile of the AWS configuration files
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// The program that looks, with the credentials of its environment
-    #[arg(long, value_name = "PATH", default_value = "drover-provider-ec2")]
-    pub(crate) program: PathBuf,
+    /// The program that looks, with the credentials of its environment [default: drover-provider-ec2 beside this one, or in PATH]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) program: Option<PathBuf>,
     /// The Provider document to write [default: aws]
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<ProviderName>,

@@ -30,7 +30,7 @@ pub(crate) struct PluginServeArgs {
     /// Where instances and their tags are kept, or the agent's for `group` [default: /var/lib/drover]
     #[arg(long, env = "DROVER_DATA_DIR", value_name = "DIR", hide_env = true)]
     data_dir: Option<PathBuf>,
-    /// A setting of the provider as InfraKit sees it, e.g. `bootTime=1s`; repeatable
+    /// A setting of the provider as InfraKit's `Instance` has it, e.g. `bootTime=1s`; repeatable. With `Provider/1`, each Provider document has its own
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
     pub(crate) settings: Vec<(String, Value)>,
     /// The agent's file, for `group` and for what containers may have [default: /etc/drover/agent.yaml, where it exists]
@@ -148,13 +148,13 @@ pub(crate) struct PluginConformArgs {
     /// A shell command that ends an instance which was released: `$DROVER_REF` is its handle
     #[arg(long, value_name = "COMMAND")]
     pub(crate) end_released: Option<String>,
-    /// A setting of the Provider document, e.g. `visibility=10s`; repeatable
+    /// A setting of the Provider document, e.g. `visibility=10s`, or `settings={...}` for the plugin's own, as JSON; repeatable
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
     pub(crate) settings: Vec<(String, Value)>,
     /// Make this check only, by the name that the report has; repeatable
     #[arg(long = "check", value_name = "NAME")]
     pub(crate) checks: Vec<String>,
-    /// How long any change of state is waited for
+    /// How long any change of state is waited for, looks included
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     pub(crate) patience: Duration,
     /// The agent's file, for `plugins.dir` [default: /etc/drover/agent.yaml, where it exists]

@@ -1,3 +1,5 @@
+use drover_model::{Digests, Epoch, GroupName, GroupUid};
+
 use super::*;
 
 #[test]
@@ -38,6 +40,20 @@ fn words_of_others_begin_no_line_of_their_own() {
         line,
         "Backoff:     \u{1b}[31mno\u{1b}[0m Phase: Converged\n"
     );
+}
+
+#[test]
+fn the_size_is_the_documents_until_something_was_decided() {
+    let name = GroupName::parse("web").unwrap();
+    let uid = GroupUid::parse("0123456789abcdef").unwrap();
+    let mut recorded = RecordedGroup::new(name, uid, Epoch(1));
+    let declared = Declared {
+        size: 3,
+        ..Declared::default()
+    };
+    assert_eq!(group(&recorded, &declared).size, 3);
+    recorded.target = Some(Digests::of_unknown_template());
+    assert_eq!(group(&recorded, &declared).size, 0);
 }
 
 #[test]

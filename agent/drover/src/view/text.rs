@@ -136,9 +136,14 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: &str| text.push_str(&field_line(name, value));
     field("Phase", &paint_phase(view.phase, color));
+    // Without a document nothing is wanted that anybody here knows of, and that is not nothing.
+    let wanted = match view.source {
+        Some(_) => format!("{} wanted", view.size),
+        None => "no document in force yet".to_owned(),
+    };
     let mut counts = format!(
-        "{} wanted, {} in total, {} available, {} updated, {} draining",
-        view.size, view.total, view.available, view.updated, view.draining
+        "{wanted}, {} in total, {} available, {} updated, {} draining",
+        view.total, view.available, view.updated, view.draining
     );
     if view.kept > 0 {
         let _ = write!(counts, ", {} kept", view.kept);

@@ -19,7 +19,7 @@ fn with(more: &[(&str, Value)]) -> Result<Properties, ProviderError> {
 #[test]
 fn what_is_not_written_is_safe() {
     let plain = with(&[]).unwrap();
-    assert!(plain.metadata.tokens_required);
+    assert!(plain.metadata.requires_tokens());
     assert_eq!(plain.on_shutdown, Some(OnShutdown::Stop));
     assert_eq!(plain.spot, None);
     let volume = map(&[("device", "/dev/xvda".into())]);

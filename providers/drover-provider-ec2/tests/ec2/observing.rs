@@ -309,7 +309,7 @@ async fn a_live_change_sets_what_it_says_and_the_digest_last() {
 }
 
 #[tokio::test]
-async fn a_live_change_leaves_the_metadata_service_alone_unless_the_document_mentions_it() {
+async fn a_live_change_leaves_imdsv1_as_it_is_unless_the_document_mentions_tokens() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
     let batch = request(1, 1, running_with(&[]));
@@ -323,10 +323,14 @@ async fn a_live_change_leaves_the_metadata_service_alone_unless_the_document_men
         "optional".clone_into(&mut machine.http_tokens);
     }
     let groups = ("securityGroups", Value::List(vec!["sg-1".into()]));
-    let hops = map(&[("hopLimit", Value::Int(2))]);
-    let mentioned = running_with(&[groups.clone(), ("metadata", hops)]);
+    let hops = ("hopLimit", Value::Int(2));
+    let required = ("tokens", Value::from("required"));
+    let with = |metadata| running_with(&[groups.clone(), ("metadata", map(metadata))]);
+    let both = [hops, required];
+    let (beside, mentioned) = (with(&both[..1]), with(&both));
     for (properties, expected) in [
         (running_with(&[groups]), "optional"),
+        (beside, "optional"),
         (mentioned, "required"),
     ] {
         let changed = request(1, 1, properties);

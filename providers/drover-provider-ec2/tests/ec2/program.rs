@@ -201,6 +201,8 @@ async fn without_credentials_it_says_so_and_calls_nobody() {
     let (_program, provider) = at_home(folder.path(), &fake).await;
     let error = provider.list(&crate::support::fleet()).await.unwrap_err();
     assert_eq!(error.class, drover_model::ErrorClass::Auth, "{error}");
+    let says = "DescribeInstances: no credentials were found, neither in the environment";
+    assert!(error.message.contains(says), "{error}");
     assert!(fake.calls().is_empty());
 }
 

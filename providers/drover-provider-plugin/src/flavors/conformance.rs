@@ -89,7 +89,10 @@ pub async fn check_flavor(subject: &FlavorSubject<'_>) -> Report {
     if suite.keeps_cluster().await {
         results.push(result("cluster", CLUSTER, suite.cluster().await));
     }
-    Report { results }
+    Report {
+        results,
+        ..Report::default()
+    }
 }
 
 const HANDSHAKE: &str = "It offers `Flavor` in a version that is spoken, for this subtype.";

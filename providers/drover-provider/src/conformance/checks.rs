@@ -54,6 +54,9 @@ macro_rules! check {
     };
 }
 
+/// The check that makes nothing, and can be made of what lists nothing.
+pub(super) const OFFERS: &str = "offers";
+
 /// Every check, in the order in which they are run.
 pub(super) const ALL: &[Check] = &[
     check!(
@@ -374,7 +377,7 @@ async fn place(context: &Context<'_>) -> Verdict {
         || format!("what is attached is not listed: {attached:?}"),
     )?;
     // Whoever held it may still be letting go.
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         if let Ok(provisioned) = context.provision(&take(2)).await {
             let again = provisioned.made.into_values().next();
             let again = again.ok_or_else(|| Miss::Failed("nothing was made".to_owned()))?;
@@ -433,7 +436,7 @@ async fn destroy(context: &Context<'_>) -> Verdict {
     context.until_running(&instance).await?;
     let end = destroying(&request, &request.slots[0].instance, &instance);
     context.provider.destroy(&end).await?;
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         match context.listed(&instance).await? {
             None => return Ok(()),
             Some(listed) => match listed.phase {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use drover_model::{SecretRef, Value};
 
-use super::{Form, ListShape, Mistake, ObjectSchema, Others, Shape, Unique, suggest};
+use super::{FieldPart, Form, ListShape, Mistake, ObjectSchema, Others, Shape, Unique, suggest};
 use super::{is_digits, is_duration, join};
 
 /// What is known of a value when it is checked.
@@ -80,7 +80,12 @@ impl Check {
         for name in unknown.filter(|_| refused) {
             let meant = suggest::name(name, schema.fields.keys());
             let meant = meant.or_else(|| suggest::elsewhere(name, schema));
-            self.mistake(&join(path, name), format!("unknown field `{name}`"), meant);
+            self.mistakes.push(Mistake {
+                path: join(path, name),
+                message: format!("unknown field `{name}`"),
+                suggestion: meant,
+                part: FieldPart::Name,
+            });
         }
         for (field, message) in schema.rules.broken(map, self.stage) {
             let path = field.map_or_else(|| path.to_owned(), |field| join(path, &field));
@@ -221,6 +226,7 @@ impl Check {
             path: path.to_owned(),
             message,
             suggestion,
+            part: FieldPart::Value,
         });
     }
 }

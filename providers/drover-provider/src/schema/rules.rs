@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_model::Value;
 
 use super::check::{Stage, shown};
-use super::{GroupRules, Mistake, Shape, check, parse_duration};
+use super::{FieldPart, GroupRules, Mistake, Shape, check, parse_duration};
 
 /// The keyword of the fields that are no more than others.
 pub(super) const AT_MOST: &str = "x-drover-atMost";
@@ -355,6 +355,7 @@ impl Demand {
             path: name.to_owned(),
             message,
             suggestion: None,
+            part: FieldPart::Value,
         })
     }
 }

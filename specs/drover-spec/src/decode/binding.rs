@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     ApprovalRule, Binding, BindingName, Enforcement, PolicyName, ProviderDoc, ProviderName,
-    ProviderType, Selector, Signer, Value,
+    ProviderType, Selector, Signer, Value, key_path,
 };
 
 use super::group::spans_of;
@@ -90,6 +90,8 @@ pub(crate) fn decode_provider(
     setting_spans.insert(String::new(), spec.report.span(spec.place));
     let mut settings = BTreeMap::new();
     for entry in spec.others() {
+        let place = spec.report.span(entry.key_place);
+        setting_spans.insert(key_path(&entry.key), place);
         spans_of(spec.report, &entry.key, &entry.value, &mut setting_spans);
         settings.insert(entry.key.clone(), entry.value.to_value());
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_model::{
     Amount, Bounds, Deletion, DeletionPolicy, Group, GroupName, GroupSpec, Lifecycle, Limits,
     Manage, PlacementSpec, Prefer, ProviderName, Rebalance, ScalingSpec, SourceSpan, SourceText,
-    Spread, Suspend, Template, TemplateParts, UpDown, Value,
+    Spread, Suspend, Template, TemplateParts, UpDown, Value, key_path,
 };
 
 use super::{Fields, Metadata, admission, adopt, check, flavor, health, quorum};
@@ -221,6 +221,7 @@ pub(crate) fn spans_of(
                 } else {
                     format!("{path}.{}", entry.key)
                 };
+                spans.insert(key_path(&path), report.span(entry.key_place));
                 spans_of(report, &path, &entry.value, spans);
             }
         }

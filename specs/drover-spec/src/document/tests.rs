@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use drover_model::{Amount, Policy, PolicyBody, Value, defaults};
+use drover_model::{Amount, Policy, PolicyBody, Value, defaults, value_path};
 
 use super::*;
 use crate::limits;
@@ -296,12 +296,26 @@ fn reports_each_place_of_a_property() {
     let spans: Vec<String> = group(&text)
         .property_spans
         .iter()
-        .map(|(path, span)| format!("{path}@{}:{}", span.line, span.column))
+        .map(|(path, span)| {
+            let (path, what) = match value_path(path) {
+                Some(path) => (path, "key "),
+                None => (path.as_str(), ""),
+            };
+            format!("{what}{path}@{}:{}", span.line, span.column)
+        })
         .collect();
-    assert_eq!(
-        spans.join(" "),
-        "@7:26 command@7:36 command[0]@7:37 command[1]@7:40 env@7:49 env.PORT@7:56"
-    );
+    let expected = [
+        "@7:26",
+        "command@7:36",
+        "key command@7:27",
+        "command[0]@7:37",
+        "command[1]@7:40",
+        "env@7:49",
+        "key env@7:44",
+        "env.PORT@7:56",
+        "key env.PORT@7:50",
+    ];
+    assert_eq!(spans, expected);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::{Drafts, write};
 use crate::cli::{DescribeOptions, ImportAsgArgs, ImportEc2Args};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
+use crate::providers::{EC2_PROGRAM, ec2_program};
 use crate::ui::Ui;
 
 /// The version of the program's answer that is read.
@@ -131,7 +132,6 @@ pub(super) fn ec2(args: &ImportEc2Args, ui: Ui) -> CommandResult {
         match_tags: tags,
         ..Found::default()
     };
-    found.head.extend(only_watched());
     take(&mut found, &described.instances);
     finish(&found, &described, &args.describe, ui)
 }
@@ -161,7 +161,6 @@ pub(super) fn asg(args: &ImportAsgArgs, ui: Ui) -> CommandResult {
         zones: group.zones.clone(),
         ..Found::default()
     };
-    found.head.extend(only_watched());
     // Machines that it claims say so themselves.
     let told = |one: &Instance| {
         one.claimed_by
@@ -184,14 +183,6 @@ pub(super) fn asg(args: &ImportAsgArgs, ui: Ui) -> CommandResult {
     take(&mut found, &described.instances);
     template(&mut found, group)?;
     finish(&found, &described, &args.describe, ui)
-}
-
-/// Says what the document does, and how it becomes more.
-pub(super) fn only_watched() -> [String; 2] {
-    [
-        "It is only watched: `drover plan` shows what there is, and what would be. Then commit `manage: full`, and".to_owned(),
-        "the instances are taken over as they run; it waits while somebody else still makes and ends them.".to_owned(),
-    ]
 }
 
 /// Takes the launch template of a scaling group for what its machines are made from.
@@ -392,9 +383,21 @@ fn finish(
 /// What to do about an answer that is none.
 const HINT: &str = "use the program of this release of drover";
 
+/// What to do without the program.
+const NO_PROGRAM: &str =
+    "it is a program of its own: install drover-provider-ec2, or name it with --program";
+
 /// Runs the program and reads its answer.
 fn describe(options: &DescribeOptions, question: &[String]) -> CommandResult<Described> {
-    let program = &options.program;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => ec2_program().ok_or_else(|| {
+            CommandError::new(format!(
+                "there is no {EC2_PROGRAM} beside this program, nor in PATH"
+            ))
+            .hint(NO_PROGRAM)
+        })?,
+    };
     let shown = program.display();
     let mut arguments = vec!["describe".to_owned()];
     arguments.extend_from_slice(question);
@@ -407,14 +410,12 @@ fn describe(options: &DescribeOptions, question: &[String]) -> CommandResult<Des
             arguments.extend([option.to_owned(), value.clone()]);
         }
     }
-    let answered = run(program, &arguments)?;
+    let answered = run(&program, &arguments)?;
     let output = match answered {
         Ok(output) => output,
         Err(error) => {
             let failed = CommandError::new(format!("cannot run {shown}")).detail(error.to_string());
-            return Err(failed.hint(
-                "it is a program of its own: install drover-provider-ec2, or name it with --program",
-            ));
+            return Err(failed.hint(NO_PROGRAM));
         }
     };
     if !output.status.success() {

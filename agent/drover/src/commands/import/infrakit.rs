@@ -172,8 +172,9 @@ impl Import {
     ) -> Result<String, String> {
         let mut head = vec![
             format!("The InfraKit group {id}, from {}.", self.source),
-            "It is only watched: `drover plan` shows what there is. Free the group in InfraKit, then commit".to_owned(),
-            "`manage: full`, and its instances are taken over as they run.".to_owned(),
+            format!("It is only watched: once an agent has looked, `drover describe {name}` lists what was found under"),
+            "`To adopt`. Free the group in InfraKit, then commit `manage: full`, and its instances are taken over".to_owned(),
+            "as they run.".to_owned(),
         ];
         if !notes.is_empty() {
             head.push(String::new());

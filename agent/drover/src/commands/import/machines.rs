@@ -3,11 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Value, label_of};
+use drover_model::{Value, label_of, plural};
 
 use super::{Draft, comments, entry, literal, texts};
-
-const IMDSV1_NOTE: &str = "`tokens: optional` lets them answer IMDSv1, as they do now: none is made so unless drover-provider-ec2 has --allow-imdsv1. Write `required` where nothing needs it";
 
 /// Most tags of a template: EC2 takes 50 on an instance, and drover's own are among them.
 const TAGS_MAX: usize = 40;
@@ -24,6 +22,10 @@ pub(super) fn is_burstable(type_: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(|c: char| ('2'..='9').contains(&c)))
 }
 
+/// The property of the metadata service, and its field that IMDSv1 is refused by.
+const METADATA: &str = "metadata";
+const TOKENS: &str = "tokens";
+
 /// A machine, in the words of `template.properties`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Machine {
@@ -35,6 +37,14 @@ pub(super) struct Machine {
     pub(super) properties: BTreeMap<&'static str, Value>,
     /// What else it has, or may have, that no document gets.
     pub(super) unread: BTreeSet<String>,
+}
+
+impl Machine {
+    fn answers_imdsv1(&self) -> bool {
+        let metadata = self.properties.get(METADATA);
+        let tokens = metadata.and_then(|metadata| metadata.get(TOKENS));
+        tokens.and_then(Value::as_str) == Some("optional")
+    }
 }
 
 /// A group of machines.
@@ -156,11 +166,39 @@ impl Found {
                 return written.then(|| (name, own.clone(), None));
             }
             let all = self.machines.iter();
-            let all: Vec<_> = all.map(|machine| machine.properties.get(name)).collect();
+            let all: Vec<_> = all
+                .map(|machine| machine.properties.get(name).cloned())
+                .map(|value| value.and_then(|value| self.written(name, value)))
+                .collect();
+            let all: Vec<Option<&Value>> = all.iter().map(Option::as_ref).collect();
             let Commonest { value, comment } = commonest(&all);
             value.map(|value| (name, value, comment))
         });
         chosen.collect()
+    }
+
+    /// Returns what of a machine's property is written. `optional` is refused at every launch unless the provider's program
+    /// allows it, and `required` would end what some of the machines still do: without either, machines keep what they have.
+    fn written(&self, name: &str, value: Value) -> Option<Value> {
+        if name != METADATA || !self.machines.iter().any(Machine::answers_imdsv1) {
+            return Some(value);
+        }
+        let fields = value.as_map().into_iter().flatten();
+        let kept: BTreeMap<String, Value> = fields
+            .filter(|(field, _)| field.as_str() != TOKENS)
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        (!kept.is_empty()).then(|| kept.into_iter().collect())
+    }
+
+    /// Says what becomes of IMDSv1, where machines answer it.
+    fn imdsv1(&self) -> Option<String> {
+        let answer = self.machines.iter().filter(|one| one.answers_imdsv1());
+        let count = answer.count();
+        (count > 0).then(|| format!(
+            "{count} of {} IMDSv1, and will go on so: `metadata.tokens` is left out. What is made later refuses it; where something needs it, write `tokens: optional` and run drover-provider-ec2 with --allow-imdsv1",
+            plural(self.machines.len(), "instance answers", "instances answer"),
+        ))
     }
 
     fn places(&self) -> (Vec<String>, Vec<String>) {
@@ -196,15 +234,10 @@ impl Found {
                 format!("`{property}` differs: {comment}. All of them count as current")
             }));
         }
-        let answers_v1 = chosen.iter().any(|(property, value, _)| {
-            let tokens = value.get("tokens").and_then(Value::as_str);
-            *property == "metadata" && tokens == Some("optional")
-        });
-        if answers_v1 {
-            notes.push(IMDSV1_NOTE.to_owned());
-        }
+        notes.extend(self.imdsv1());
         notes.push(self.unread());
         let mut text = comments(&self.head);
+        text.push_str(&comments(&only_watched(&name)));
         text.push_str("#\n# What a person has to look at:\n");
         let listed: Vec<String> = notes.iter().map(|note| format!("- {note}")).collect();
         text.push_str(&comments(&listed));
@@ -298,6 +331,15 @@ impl Found {
             entry(2, "current", &tag)
         )
     }
+}
+
+/// Says what the document does, and how it becomes more.
+fn only_watched(name: &str) -> [String; 3] {
+    [
+        format!("It is only watched: once an agent has looked, `drover describe {name}` lists what was found under"),
+        "`To adopt`. Then commit `manage: full`, and the instances are taken over as they run; it waits while".to_owned(),
+        "somebody else still makes and ends them.".to_owned(),
+    ]
 }
 
 fn tag_map(tags: &BTreeMap<String, String>) -> Value {

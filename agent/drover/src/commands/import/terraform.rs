@@ -7,7 +7,7 @@ use std::path::Path;
 
 use drover_model::Value;
 
-use super::aws::{PROVIDER, from_template, only_watched};
+use super::aws::{PROVIDER, from_template};
 use super::machines::{Found, Machine, SCALING_TAG, common_tags, provider};
 use super::{Drafts, write};
 use crate::cli::ImportTerraformArgs;
@@ -17,7 +17,7 @@ use crate::ui::Ui;
 
 mod state;
 
-use state::{Resource, State, region_of};
+use state::{Resource, State};
 
 /// The largest file that is read: far above any state that people keep in one file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -161,12 +161,10 @@ impl Import<'_> {
 
     /// Returns the comments at the top of a document.
     fn head(&self, address: &str) -> Vec<String> {
-        let mut head = vec![format!(
+        vec![format!(
             "The resource {address} of {}, by `drover import terraform`.",
             self.shown
-        )];
-        head.extend(only_watched());
-        head
+        )]
     }
 
     /// Returns the instances of a resource as one group.
@@ -184,8 +182,7 @@ impl Import<'_> {
                 notes.push(format!("{id} is {running}, and not counted in `size`"));
                 continue;
             }
-            let region = attributes.text("arn").and_then(region_of);
-            regions.extend(region.map(str::to_owned));
+            regions.extend(attributes.region());
             machines.push(attributes.machine(id));
         }
         notes.extend(resource.notes());
@@ -194,7 +191,11 @@ impl Import<'_> {
         }
         let regions: Vec<String> = regions.into_iter().collect();
         let [region]: [String; 1] = regions.try_into().map_err(|regions: Vec<String>| {
-            format!("its instances are in {} regions", regions.len())
+            if regions.is_empty() {
+                "its region is not known: its instances have neither `arn` nor `availability_zone` in the state".to_owned()
+            } else {
+                format!("its instances are in {} regions", regions.len())
+            }
         })?;
         let match_tags = self.selector(&address, &machines)?;
         let found = Found {
@@ -256,8 +257,10 @@ impl Import<'_> {
                 number.ok_or_else(|| format!("{address} has no `{name}`"))
             };
             let name = text("name")?.to_owned();
-            let region = region_of(text("arn")?);
-            let region = region.ok_or_else(|| format!("{address}: its ARN names no region"))?;
+            let region = attributes.region();
+            let region = region.ok_or_else(|| {
+                format!("{address}: its region is not known: it has neither an `arn` with one nor `availability_zones` in the state")
+            })?;
             let (properties, mut notes) = self.made_from(attributes, &address)?;
             let suspended = attributes.texts("suspended_processes");
             let mut acting = ACTING.to_vec();
@@ -282,7 +285,7 @@ impl Import<'_> {
                 zones: attributes.texts("availability_zones"),
                 machines: Vec::new(),
             };
-            all.push((found, region.to_owned()));
+            all.push((found, region));
         }
         Ok(all)
     }

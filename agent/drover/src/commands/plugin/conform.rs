@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
-use drover_provider::conformance::{self, Outcome, Report, Subject};
+use drover_provider::conformance::{self, CheckResult, Left, Outcome, Report, Subject};
 use drover_provider::{Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{
-    Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, check_names, is_flavor,
+    Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, check_names,
+    is_flavor, wire_unchecked,
 };
 use serde::Serialize;
 
@@ -44,7 +45,14 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
     {
         let subject = flavor(args, name, place)?;
         let report = runtime.block_on(check_flavor(&subject));
-        return told(args, &plugin, "the contract of flavors", &report, ui);
+        if args.output == ReportOutput::Text {
+            ui.result(&report.to_string())?;
+        }
+        let found = Found {
+            report,
+            left: Vec::new(),
+        };
+        return told(args, &plugin, "the contract of flavors", &found, ui);
     }
     known_checks(&args.checks)?;
     let factory = PluginFactory::new(place, scratch.path().to_owned(), Arc::new(SystemClock));
@@ -59,26 +67,68 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
         settings,
         run_id: run_id(),
         args,
+        ui,
         not_ended: Mutex::default(),
     };
-    let report = runtime.block_on(tried(&subject))?;
-    told(args, &plugin, "the provider contract", &report, ui)
+    let found = runtime.block_on(tried(&subject))?;
+    told(args, &plugin, "the provider contract", &found, ui)
 }
 
-/// Runs the suite, and calls what only the wire shows.
-async fn tried(subject: &Plugin<'_>) -> CommandResult<Report> {
+/// What was found of a plugin.
+struct Found {
+    report: Report,
+    /// What was made and is there all the same.
+    left: Vec<Left>,
+}
+
+/// Runs the suite, calls what only the wire shows, and ends what is left of both.
+async fn tried(subject: &Plugin<'_>) -> CommandResult<Found> {
+    let report = tokio::select! {
+        report = checked(subject) => Some(report?),
+        // Nobody else knows what was made until then.
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    let unseen = report.as_ref().map(|report| report.unseen.as_slice());
+    let left = conformance::clear(subject, unseen.unwrap_or_default()).await;
+    let left = left.context("cannot tell what the checks have left behind")?;
+    let Some(report) = report else {
+        return Err(left_behind(CommandError::new("interrupted"), &left));
+    };
+    let not_ended = subject.not_ended.lock();
+    let not_ended = not_ended.unwrap_or_else(PoisonError::into_inner);
+    match not_ended.first() {
+        None => Ok(Found { report, left }),
+        Some(why) => {
+            let error = CommandError::new("a released instance was not ended").hint(why);
+            Err(left_behind(error, &left))
+        }
+    }
+}
+
+async fn checked(subject: &Plugin<'_>) -> CommandResult<Report> {
     let mut report = conformance::run(subject).await;
+    if report.is_blind {
+        report.results.extend(wire_unchecked(subject));
+        return Ok(report);
+    }
     let (name, limit) = (subject_name()?, subject.args.patience);
     let wire = subject
         .factory
         .check_wire(subject, &name, &subject.settings, limit);
     report.results.extend(wire.await);
-    let not_ended = subject.not_ended.lock();
-    let not_ended = not_ended.unwrap_or_else(PoisonError::into_inner);
-    match not_ended.first() {
-        None => Ok(report),
-        Some(why) => Err(CommandError::new("a released instance was not ended").hint(why)),
+    Ok(report)
+}
+
+/// Says what is to be removed by hand.
+fn left_behind(mut error: CommandError, left: &[Left]) -> CommandError {
+    if left.is_empty() {
+        return error;
     }
+    error = error.detail("left behind, to be looked at and removed by hand:");
+    for Left { provider_ref, why } in left {
+        error = error.detail(format!("{provider_ref}: {why}"));
+    }
+    error
 }
 
 /// Fails if there is no check of such a name.
@@ -143,18 +193,24 @@ fn told(
     args: &PluginConformArgs,
     plugin: &str,
     contract: &str,
-    report: &Report,
+    found: &Found,
     ui: Ui,
 ) -> CommandResult {
+    let Found { report, left } = found;
     match args.output {
-        ReportOutput::Text => ui.result(&text(report))?,
-        ReportOutput::Json => ui.result(&output::json(&document(plugin, report))?)?,
+        // Each check was told when it had ended.
+        ReportOutput::Text => ui.result(&sum(report))?,
+        ReportOutput::Json => ui.result(&output::json(&document(plugin, found))?)?,
     }
-    if report.conforms() {
+    let error = if !report.conforms() {
+        CommandError::new(format!("plugin {plugin} does not keep {contract}"))
+    } else if left.is_empty() {
         return Ok(Exit::Done);
-    }
-    let error = CommandError::new(format!("plugin {plugin} does not keep {contract}"));
+    } else {
+        CommandError::new(format!("plugin {plugin} has not ended what was made"))
+    };
     let nothing_given = args.properties == Value::empty_map();
+    let error = left_behind(error, left);
     Err(if nothing_given {
         error.hint(PROPERTIES_HINT)
     } else {
@@ -235,6 +291,7 @@ struct Plugin<'a> {
     provider: Arc<dyn Provider>,
     run_id: GroupUid,
     args: &'a PluginConformArgs,
+    ui: Ui,
     /// Why `--end-released` did not end what it was to end.
     not_ended: Mutex<Vec<String>>,
 }
@@ -329,8 +386,19 @@ impl Subject for Plugin<'_> {
         self.args.end_released.is_some()
     }
 
+    fn told(&self, result: &CheckResult) {
+        if self.args.output == ReportOutput::Text {
+            // A reader who has gone is told by the sum that follows.
+            let _ = self.ui.result(&result.to_string());
+        }
+    }
+
     async fn wait(&self) {
         tokio::time::sleep(PAUSE).await;
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(self.args.patience)
     }
 
     fn patience(&self) -> u32 {
@@ -352,9 +420,9 @@ fn counts(report: &Report) -> [usize; 3] {
     ]
 }
 
-fn text(report: &Report) -> String {
+fn sum(report: &Report) -> String {
     let [passed, failed, skipped] = counts(report);
-    format!("{report}{passed} passed, {failed} failed, {skipped} skipped\n")
+    format!("{passed} passed, {failed} failed, {skipped} skipped\n")
 }
 
 #[derive(Serialize)]
@@ -363,6 +431,16 @@ struct ReportDocument<'a> {
     plugin: &'a str,
     conforms: bool,
     checks: Vec<CheckDocument<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<LeftDocument<'a>>,
+}
+
+/// What is to be removed by hand.
+#[derive(Serialize)]
+struct LeftDocument<'a> {
+    #[serde(rename = "ref")]
+    handle: &'a str,
+    why: &'a str,
 }
 
 #[derive(Serialize)]
@@ -375,7 +453,12 @@ struct CheckDocument<'a> {
     why: Option<&'a str>,
 }
 
-fn document<'a>(plugin: &'a str, report: &'a Report) -> ReportDocument<'a> {
+fn document<'a>(plugin: &'a str, found: &'a Found) -> ReportDocument<'a> {
+    let Found { report, left } = found;
+    let left = left.iter().map(|left| LeftDocument {
+        handle: left.provider_ref.as_str(),
+        why: &left.why,
+    });
     let checks = report.results.iter().map(|result| {
         let (outcome, why) = match &result.outcome {
             Outcome::Passed => ("passed", None),
@@ -393,5 +476,6 @@ fn document<'a>(plugin: &'a str, report: &'a Report) -> ReportDocument<'a> {
         plugin,
         conforms: report.conforms(),
         checks: checks.collect(),
+        left: left.collect(),
     }
 }

@@ -490,9 +490,12 @@ fn modify(world: &mut World, form: &Form) -> Answer {
 }
 
 fn modify_metadata(world: &mut World, form: &Form) -> Answer {
-    let tokens = form.text("HttpTokens").unwrap_or_default().to_owned();
+    let tokens = form.text("HttpTokens").map(str::to_owned);
     let machine = machine(world, form)?;
-    machine.http_tokens = tokens;
+    // What is not said stays as it is.
+    if let Some(tokens) = tokens {
+        machine.http_tokens = tokens;
+    }
     Ok(leaf("instanceId", &machine.id))
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn until_surveyed(
     tags: &BTreeMap<String, String>,
     instance: &ProviderRef,
 ) -> Verdict {
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         let survey = context.provider.survey(tags).await?;
         let mut strangers = survey.strangers.iter();
         if strangers.any(|stranger| stranger.provider_ref == *instance) {
@@ -128,7 +128,7 @@ async fn until_owned(
     instance: &ProviderRef,
 ) -> Result<Listed, Miss> {
     let wanted = owned(request, &request.slots[0]);
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         if let Some(listed) = context.listed(instance).await?
             && listed.ownership.as_ref() == Some(&wanted)
         {

@@ -43,23 +43,22 @@ impl Question<'_> {
         }
     }
 
-    /// Asks until the answer is as wanted, for so many waits. Returns the last answer.
+    /// Asks until the answer is as wanted, for a part of the waits: the whole, or one in so many. Returns the last answer.
     async fn until(
         self,
         context: &Context<'_>,
         instance: &ProviderRef,
-        waits: u32,
+        part: u32,
         wanted: fn(&CheckOutcome) -> bool,
     ) -> Result<CheckOutcome, Miss> {
-        let mut left = waits;
-        loop {
+        for _ in context.waits(part) {
             let outcome = self.ask(context, instance).await?;
-            if wanted(&outcome) || left == 0 {
+            if wanted(&outcome) {
                 return Ok(outcome);
             }
-            left -= 1;
             context.subject.wait().await;
         }
+        Ok(self.ask(context, instance).await?)
     }
 
     /// Fails if what is gone, or never was, passes for longer than an answer may be old.
@@ -69,7 +68,7 @@ impl Question<'_> {
         instance: &ProviderRef,
         what: &str,
     ) -> Verdict {
-        for _ in 0..context.subject.patience() {
+        for _ in context.waits(1) {
             match self.ask(context, instance).await {
                 Ok(CheckOutcome::Passing) => context.subject.wait().await,
                 Ok(CheckOutcome::Failing { .. } | CheckOutcome::Unknown { .. }) => return Ok(()),
@@ -126,8 +125,7 @@ pub(super) async fn check(context: &Context<'_>) -> Verdict {
     let (request, instance) = context.one(0).await?;
     context.until_running(&instance).await?;
     let passing = Question::Check(&commands.passing);
-    let patience = context.subject.patience();
-    let outcome = passing.until(context, &instance, patience, passes).await?;
+    let outcome = passing.until(context, &instance, 1, passes).await?;
     ensure(passes(&outcome), || {
         format!("{:?} is answered with {outcome:?}", commands.passing)
     })?;
@@ -172,8 +170,7 @@ async fn slow(context: &Context<'_>, instance: &ProviderRef, command: &[String])
 async fn unhealthy(context: &Context<'_>, question: Question<'_>, properties: Value) -> Verdict {
     let (_, instance) = context.one_of(20, properties).await?;
     context.until_running(&instance).await?;
-    let patience = context.subject.patience();
-    let outcome = question.until(context, &instance, patience, fails).await?;
+    let outcome = question.until(context, &instance, 1, fails).await?;
     failing(&outcome, "an instance that is never healthy")
 }
 
@@ -184,8 +181,7 @@ pub(super) async fn health(context: &Context<'_>) -> Verdict {
     context.until_running(&first).await?;
     context.until_running(&second).await?;
     let health = Question::Health;
-    let hope = context.subject.patience() / HOPE;
-    let before = health.until(context, &second, hope, passes).await?;
+    let before = health.until(context, &second, HOPE, passes).await?;
     ensure(!fails(&before), || {
         format!("an instance that runs is answered with {before:?}")
     })?;
@@ -198,7 +194,7 @@ pub(super) async fn health(context: &Context<'_>) -> Verdict {
     health
         .never_passes(context, &never, "an instance that never was")
         .await?;
-    let after = health.until(context, &second, hope, passes).await?;
+    let after = health.until(context, &second, HOPE, passes).await?;
     let same = std::mem::discriminant(&before) == std::mem::discriminant(&after);
     ensure(same, || {
         format!("another instance has ended, and {before:?} has become {after:?}")
@@ -225,13 +221,13 @@ pub(super) async fn logs(context: &Context<'_>) -> Verdict {
             format!("an instance that never was: the class is {class}: {error}")
         })?,
     }
-    let (printing, waits) = match context.subject.printing() {
-        Some(properties) => (properties, context.subject.patience()),
-        None => (context.subject.running(), context.subject.patience() / HOPE),
+    let (printing, part) = match context.subject.printing() {
+        Some(properties) => (properties, 1),
+        None => (context.subject.running(), HOPE),
     };
     let (request, instance) = context.one_of(0, printing).await?;
     context.until_running(&instance).await?;
-    let all = printed(context, &instance, waits).await?;
+    let all = printed(context, &instance, part).await?;
     for count in [1, 2] {
         let text = context.provider.logs(&instance, count).await?;
         let got: Vec<&str> = text.lines().collect();
@@ -265,10 +261,10 @@ pub(super) async fn logs(context: &Context<'_>) -> Verdict {
 async fn printed(
     context: &Context<'_>,
     instance: &ProviderRef,
-    waits: u32,
+    part: u32,
 ) -> Result<Vec<String>, Miss> {
     let mut last: Option<Vec<String>> = None;
-    for _ in 0..=waits {
+    for _ in context.waits(part) {
         let text = context.provider.logs(instance, LINES).await?;
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         if lines.len() >= 2 && last.as_ref() == Some(&lines) {

@@ -79,7 +79,7 @@ async fn accepted(context: &Context<'_>, update: &UpdateRequest) -> Verdict {
 
 /// Waits until an instance is listed as running with the digests of an update.
 async fn until_updated(context: &Context<'_>, update: &UpdateRequest) -> Result<Listed, Miss> {
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         if let Some(listed) = context.listed(&update.provider_ref).await?
             && listed.phase == ProviderPhase::Running
             && let Some(owned) = &listed.ownership

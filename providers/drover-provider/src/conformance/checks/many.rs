@@ -42,7 +42,7 @@ async fn until_gone(
     rest: &[&DestroyRequest],
 ) -> Verdict {
     let mut left = None;
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         if let Some(listing) = attempted(context).await {
             each_once(&listing, rest)?;
             let of_left = ended.iter().map(|end| &end.provider_ref);

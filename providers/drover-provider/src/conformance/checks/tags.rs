@@ -86,7 +86,7 @@ async fn found(context: &Context<'_>, common: &Tags, both: &[(ProviderRef, Tags)
     let mut wanted: Vec<_> = both.iter().map(|(handle, _)| handle.clone()).collect();
     wanted.sort();
     let mut seen = Vec::new();
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         seen = context.provider.survey(common).await?.strangers;
         if handles(&seen) == wanted {
             break;

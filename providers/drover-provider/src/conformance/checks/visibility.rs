@@ -10,7 +10,7 @@ pub(super) async fn visibility(context: &Context<'_>) -> Verdict {
     // Begun after the answer: the clock is the provider's own.
     let mut listing = context.listing().await?;
     let due = listing.as_of + visibility;
-    for _ in 0..context.subject.patience() {
+    for _ in context.waits(1) {
         let mut listed = listing.instances.iter();
         if listed.any(|listed| listed.provider_ref == instance) {
             return Ok(());
@@ -24,5 +24,6 @@ pub(super) async fn visibility(context: &Context<'_>) -> Verdict {
         context.subject.wait().await;
         listing = context.listing().await?;
     }
+    context.tell_unseen(&instance);
     Err(Miss::Failed(format!("{instance} is not listed in time")))
 }

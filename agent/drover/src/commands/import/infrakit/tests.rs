@@ -59,8 +59,9 @@ fn a_group_becomes_a_document_that_only_watches_and_its_plugin_a_provider() {
     assert_snapshot!(shown(WORKERS), @r#"
     --- groups/workers.yaml
     # The InfraKit group workers, from groups.json.
-    # It is only watched: `drover plan` shows what there is. Free the group in InfraKit, then commit
-    # `manage: full`, and its instances are taken over as they run.
+    # It is only watched: once an agent has looked, `drover describe workers` lists what was found under
+    # `To adopt`. Free the group in InfraKit, then commit `manage: full`, and its instances are taken over
+    # as they run.
     apiVersion: drover/v1alpha1
     kind: Group
     metadata:

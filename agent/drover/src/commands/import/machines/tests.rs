@@ -42,6 +42,9 @@ fn the_commonest_is_written_with_a_count_of_the_others() {
     assert_eq!(draft.path, "groups/web.yaml");
     insta::assert_snapshot!(draft.text, @r#"
     # Found by a test.
+    # It is only watched: once an agent has looked, `drover describe web` lists what was found under
+    # `To adopt`. Then commit `manage: full`, and the instances are taken over as they run; it waits while
+    # somebody else still makes and ends them.
     #
     # What a person has to look at:
     # - `instanceType` differs: 2 of 3 have t3.small; 1 have m7g.large. All of them count as current

@@ -191,14 +191,33 @@ impl Resource {
 }
 
 /// Returns the region of an ARN.
-pub(super) fn region_of(arn: &str) -> Option<&str> {
+fn region_of(arn: &str) -> Option<&str> {
     let mut parts = arn.split(':');
     let is_arn = parts.next() == Some("arn");
     let region = parts.nth(2)?;
     (is_arn && !region.is_empty()).then_some(region)
 }
 
+/// Returns the region of an availability zone, a local zone or a Wavelength zone: each is named after it.
+fn region_of_zone(zone: &str) -> Option<&str> {
+    // Of `us-west-2-lax-1a`, all up to the first number.
+    let starts = zone.match_indices('-').map(|(at, _)| at + 1);
+    let number = |at: &usize| zone[*at..].starts_with(|c: char| c.is_ascii_digit());
+    let at = starts.into_iter().find(number)?;
+    let digits = zone[at..].bytes().take_while(u8::is_ascii_digit).count();
+    Some(&zone[..at + digits])
+}
+
 impl Attributes {
+    /// Returns the region of an instance or a scaling group. States of old may have no ARN. None: nothing in it tells.
+    pub(super) fn region(&self) -> Option<String> {
+        let zones = self.texts("availability_zones");
+        let zone = self.text("availability_zone");
+        let zone = zone.or(zones.first().map(String::as_str));
+        let of_arn = self.text("arn").and_then(region_of);
+        of_arn.or_else(|| region_of_zone(zone?)).map(str::to_owned)
+    }
+
     /// Returns a text that is not empty, which is how Terraform writes that there is none.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let text = self.0.get(name).and_then(Json::as_str);

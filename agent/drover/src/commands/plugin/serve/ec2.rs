@@ -18,10 +18,7 @@ use super::name;
 use crate::cli::PluginServeArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::plugins::Supervisor;
-use crate::providers::SystemClock;
-
-/// The program's file.
-const PROGRAM: &str = "drover-provider-ec2";
+use crate::providers::{EC2_PROGRAM, SystemClock, ec2_program};
 
 /// What it is called among plugins.
 const PLUGIN: &str = "ec2";
@@ -137,14 +134,8 @@ fn program(args: &PluginServeArgs) -> CommandResult<PathBuf> {
     if let Some(program) = &args.program {
         return std::path::absolute(program).context("cannot tell where the program is");
     }
-    let own = std::env::current_exe().unwrap_or_default();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let beside = own.parent().map(Path::to_owned);
-    let folders = beside.into_iter().chain(std::env::split_paths(&path));
-    let mut programs = folders.map(|folder| folder.join(PROGRAM));
-    let found = programs.find(|program| program.is_absolute() && program.is_file());
-    found.ok_or_else(|| {
-        CommandError::new(format!("there is no {PROGRAM}"))
+    ec2_program().ok_or_else(|| {
+        CommandError::new(format!("there is no {EC2_PROGRAM}"))
             .hint("build it with `cargo build -p drover-provider-ec2`, or name it with --program")
     })
 }
