@@ -138,13 +138,20 @@ fn what_answers_imdsv1_goes_on_so_and_nothing_is_made_so() {
     assert!(!text.contains("`metadata` differs"), "{text}");
 }
 
+/// By a process of its own: what another test starts meanwhile would inherit the open file, and the copy would be busy.
+fn copy_of_drover(to: &Path) {
+    let mut copy = std::process::Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_drover")).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 #[test]
 fn the_program_is_looked_for_beside_drover_and_in_path() {
     let sandbox = Sandbox::new();
     let program = answering(&sandbox, "ec2.json");
     fs::create_dir_all(sandbox.path("bin")).unwrap();
     fs::rename(&program, sandbox.path("bin/drover-provider-ec2")).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_drover"), sandbox.path("bin/drover")).unwrap();
+    copy_of_drover(&sandbox.path("bin/drover"));
     let bin = sandbox.path("bin").display().to_string();
     let import = |program: &Path, path: &str| {
         let mut command = std::process::Command::new(program);
@@ -157,7 +164,7 @@ fn the_program_is_looked_for_beside_drover_and_in_path() {
     let alone = sandbox.path("alone");
     fs::create_dir_all(&alone).unwrap();
     let alone = alone.join("drover");
-    fs::copy(env!("CARGO_BIN_EXE_drover"), &alone).unwrap();
+    copy_of_drover(&alone);
     let of_path = import(&alone, &format!("{bin}:/usr/bin:/bin"));
     assert!(of_path.status.success(), "{of_path:?}");
     let nowhere = import(&alone, "/usr/bin:/bin");

@@ -316,7 +316,7 @@ fn a_program_that_cannot_be_used_is_told_with_its_words() {
         sandbox.drover(&arguments)
     };
     let other = ["process", "--program", "/bin/true"];
-    serve(&other).exits(64).says("--program is for ec2");
+    serve(&other).exits(64).says("--program is for ec2 and asg");
     sandbox.write("bin/mute", "#!/bin/sh\necho no credentials >&2\nexit 3\n");
     let mute = sandbox.path("bin/mute");
     fs::set_permissions(&mute, fs::Permissions::from_mode(0o755)).unwrap();

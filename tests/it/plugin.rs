@@ -271,7 +271,8 @@ fn a_plugin_that_describes_an_empty_fleet_or_is_gone_harms_its_own_group_only() 
     let emptied = sandbox.wait_for("web", "the hold", |web| !holds(web).is_empty());
     assert_eq!(holds(&emptied), ["ObservationEmptied"]);
     let why = emptied["holds"][0]["message"].as_str().unwrap();
-    let named = "provider local (plugin file, asked by Provider.List or Instance.DescribeInstances)";
+    let named =
+        "provider local (plugin file, asked by Provider.List or Instance.DescribeInstances)";
     assert!(why.contains(named), "{why}");
     grow_other(&sandbox, 2);
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));

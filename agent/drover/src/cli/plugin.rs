@@ -91,6 +91,8 @@ pub(crate) enum ServedType {
     Docker,
     /// Machines of EC2, by the program drover-provider-ec2.
     Ec2,
+    /// Auto Scaling groups, each as one instance, by the same program.
+    Asg,
     /// Instances in the memory of the serving process.
     Simulated,
     /// The flavor of init lines, tags and attachments.
@@ -103,12 +105,27 @@ pub(crate) enum ServedType {
 }
 
 impl ServedType {
+    /// Returns its name among the plugins of the program drover-provider-ec2. None: it is none of them.
+    pub(crate) fn of_ec2_program(self) -> Option<&'static str> {
+        match self {
+            Self::Ec2 => Some("ec2"),
+            Self::Asg => Some("ec2/asg"),
+            Self::Process
+            | Self::Docker
+            | Self::Simulated
+            | Self::Vanilla
+            | Self::CloudInit
+            | Self::Group => None,
+        }
+    }
+
     /// Returns its name, which is that of its socket too.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::Docker => "docker",
             Self::Ec2 => "ec2",
+            Self::Asg => "asg",
             Self::Simulated => "simulated",
             Self::Vanilla => "vanilla",
             Self::CloudInit => "cloudInit",

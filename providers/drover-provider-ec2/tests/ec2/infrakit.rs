@@ -1,4 +1,4 @@
-//! The program, started by `drover plugin serve ec2` and offered to InfraKit, over the double of EC2.
+//! The program, started by `drover plugin serve ec2` or `asg` and offered to InfraKit, over the double of EC2.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -26,9 +26,13 @@ impl Drop for Serving {
 }
 
 fn serve(fake: &Fake, folder: &Path) -> Serving {
+    serve_as("ec2", fake, folder)
+}
+
+fn serve_as(type_: &str, fake: &Fake, folder: &Path) -> Serving {
     let mut command = Command::new(drover());
     command
-        .args(["plugin", "serve", "ec2", "--program", PROGRAM, "--socket"])
+        .args(["plugin", "serve", type_, "--program", PROGRAM, "--socket"])
         .arg(folder.join("ec2"))
         .arg("--data-dir")
         .arg(folder.join("data"))
@@ -120,4 +124,33 @@ fn a_machine_that_ec2_does_not_list_yet_is_told_to_infrakit() {
     let _serving = serve(&fake, folder.path());
     let after = call(folder.path(), "Instance.DescribeInstances", &describe());
     assert_eq!(after, described);
+}
+
+#[test]
+fn scaling_groups_are_offered_to_infrakit() {
+    let fake = Fake::start(FakeSettings::default());
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let _serving = serve_as("asg", &fake, folder);
+    let properties = json!({
+        "minSize": 1, "maxSize": 4, "subnets": ["subnet-a"],
+        "launchTemplate": {"id": "lt-1", "version": "1"}
+    });
+    let tags = json!({"infrakit.group": "g1"});
+    let spec = json!({
+        "Properties": properties, "Tags": tags, "Init": "", "LogicalID": null, "Attachments": null
+    });
+    let made = call(
+        folder,
+        "Instance.Provision",
+        &json!({"Type": "", "Spec": spec}),
+    );
+    let described = call(folder, "Instance.DescribeInstances", &describe());
+    let expected = json!([{"ID": made["ID"], "LogicalID": null, "Tags": tags}]);
+    assert_eq!(described["Descriptions"], expected);
+    assert_eq!(fake.world().living().count(), 1);
+    let end = json!({"Type": "", "Instance": made["ID"], "Context": {"Reason": "terminate"}});
+    call(folder, "Instance.Destroy", &end);
+    let described = call(folder, "Instance.DescribeInstances", &describe());
+    assert_eq!(described["Descriptions"], json!([]));
 }

@@ -59,8 +59,9 @@ pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
             ServedType::Process | ServedType::Docker | ServedType::Simulated => {
                 (provider(args)?, None)
             }
-            ServedType::Ec2 => {
-                let (provider, program) = ec2::start(args).await?;
+            ServedType::Ec2 | ServedType::Asg => {
+                let plugin = args.type_.of_ec2_program().unwrap_or(type_);
+                let (provider, program) = ec2::start(args, plugin).await?;
                 let instances = instances(args, provider)?;
                 (Served::new(vec![Box::new(instances)]), Some(program))
             }
@@ -79,7 +80,11 @@ fn check(args: &PluginServeArgs) -> CommandResult<()> {
     let settled = match args.type_ {
         ServedType::Vanilla | ServedType::CloudInit => Some("a flavor has no settings"),
         ServedType::Group => Some("groups have no settings: they are the agent's"),
-        ServedType::Process | ServedType::Docker | ServedType::Ec2 | ServedType::Simulated => None,
+        ServedType::Process
+        | ServedType::Docker
+        | ServedType::Ec2
+        | ServedType::Asg
+        | ServedType::Simulated => None,
     };
     if let Some(why) = settled.filter(|_| !args.settings.is_empty()) {
         return Err(CommandError::usage(why));
@@ -89,8 +94,8 @@ fn check(args: &PluginServeArgs) -> CommandResult<()> {
         return Err(CommandError::usage(message));
     }
     let program = args.program.is_some() || !args.arguments.is_empty();
-    if program && args.type_ != ServedType::Ec2 {
-        let message = format!("{type_} is part of this program: --program is for ec2");
+    if program && args.type_.of_ec2_program().is_none() {
+        let message = format!("{type_} is part of this program: --program is for ec2 and asg");
         return Err(CommandError::usage(message));
     }
     Ok(())

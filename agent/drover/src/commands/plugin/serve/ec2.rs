@@ -20,7 +20,7 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::plugins::Supervisor;
 use crate::providers::{EC2_PROGRAM, SystemClock, ec2_program};
 
-/// What it is called among plugins.
+/// What the program is called among plugins.
 const PLUGIN: &str = "ec2";
 
 /// Where in the data folder its socket is.
@@ -54,9 +54,10 @@ const ENVIRONMENT: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
-/// Starts the program and opens the provider that it is.
+/// Starts the program and opens the provider `plugin` that it is.
 pub(super) async fn start(
     args: &PluginServeArgs,
+    plugin: &str,
 ) -> CommandResult<(Arc<dyn Provider>, Supervisor)> {
     let program = program(args)?;
     let sockets = args.data_dir().join(SOCKETS);
@@ -76,7 +77,7 @@ pub(super) async fn start(
     let supervisor = started.context(format!("cannot start {}", program.display()))?;
     let listens = supervisor.states().all().values().all(|state| state.up);
     let opened = if listens {
-        open(args, &sockets).await
+        open(args, plugin, &sockets).await
     } else {
         Err(
             CommandError::new(format!("{} does not listen", program.display()))
@@ -97,23 +98,27 @@ fn lock(folder: &Path) -> CommandResult<DirLock> {
     DirLock::take(folder).map_err(|error| {
         let shown = folder.display();
         match error {
-            JournalError::Locked { .. } => {
-                CommandError::new(format!("another `drover plugin serve ec2` uses {shown}"))
-                    .hint("give each a data folder of its own, with --data-dir")
-            }
+            JournalError::Locked { .. } => CommandError::new(format!(
+                "another `drover plugin serve ec2` or `asg` uses {shown}"
+            ))
+            .hint("give each a data folder of its own, with --data-dir"),
             error => CommandError::new(format!("cannot use {shown}")).because(error),
         }
     })
 }
 
 /// Opens the provider, once the program has described itself.
-async fn open(args: &PluginServeArgs, sockets: &Path) -> CommandResult<Arc<dyn Provider>> {
+async fn open(
+    args: &PluginServeArgs,
+    plugin: &str,
+    sockets: &Path,
+) -> CommandResult<Arc<dyn Provider>> {
     let place = Place::Named(Directory::new(sockets));
     let ledger = args.data_dir().join(LEDGER);
     let factory = PluginFactory::new(place, ledger, Arc::new(SystemClock));
     let own: Value = args.settings.iter().cloned().collect();
     let settings: Value = [
-        ("plugin".to_owned(), Value::from(PLUGIN)),
+        ("plugin".to_owned(), Value::from(plugin)),
         ("settings".to_owned(), own),
     ]
     .into_iter()
@@ -124,7 +129,7 @@ async fn open(args: &PluginServeArgs, sockets: &Path) -> CommandResult<Arc<dyn P
             Err(error) if error.class == ErrorClass::Unknown && Instant::now() < deadline => {
                 tokio::time::sleep(PAUSE).await;
             }
-            opened => return opened.context("cannot open the provider ec2"),
+            opened => return opened.context(format!("cannot open the provider {plugin}")),
         }
     }
 }
