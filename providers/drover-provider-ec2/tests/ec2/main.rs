@@ -8,6 +8,7 @@
 mod adoption;
 mod agent;
 mod conformance;
+mod credentials;
 mod describing;
 mod fake;
 mod infrakit;

@@ -19,7 +19,7 @@ use crate::support::{SystemClock, drawn, map, run_id};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drover-provider-ec2");
 
 /// The program, ended with its test.
-struct Program(Child);
+pub(crate) struct Program(Child);
 
 impl Program {
     fn start(socket: &Path, endpoint: &str) -> Self {
@@ -137,6 +137,17 @@ async fn the_program_keeps_the_contract_behind_its_socket() {
 
 /// Starts a program that finds credentials below `home` only, and opens its provider.
 async fn at_home(home: &Path, fake: &Fake) -> (Program, Arc<dyn Provider>) {
+    // Where instances find theirs: nobody listens there.
+    let nowhere = [("AWS_EC2_METADATA_DISABLED", "true".to_owned())];
+    within(home, fake, &nowhere).await
+}
+
+/// Starts a program with this environment and opens its provider.
+pub(crate) async fn within(
+    home: &Path,
+    fake: &Fake,
+    environment: &[(&str, String)],
+) -> (Program, Arc<dyn Provider>) {
     let socket = home.join("ec2");
     let mut command = Command::new(PROGRAM);
     command
@@ -145,8 +156,7 @@ async fn at_home(home: &Path, fake: &Fake) -> (Program, Arc<dyn Provider>) {
         .args(["--endpoint", &fake.endpoint()])
         .env_clear()
         .env("HOME", home)
-        // Where instances find theirs: nobody listens there.
-        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
     let program = Program(command.spawn().unwrap());
     let place = Place::Fixed(Endpoint::Unix(socket.clone()));
