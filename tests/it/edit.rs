@@ -210,7 +210,7 @@ fn a_pull_request_is_planned_between_two_commits() {
     let ran = sandbox
         .with_config(&["plan", "--base", "main", "--head", "nowhere"])
         .exits(1);
-    ran.says("cannot find `nowhere`");
+    ran.says("cannot find `nowhere` in ");
 
     // Edits that nobody committed are planned as a folder.
     sandbox.write("work/groups/web.yaml", &group("web", 7, IDLE, ""));
