@@ -24,4 +24,5 @@ mod scaling_agent;
 mod steady;
 mod support;
 mod taking_over;
+mod tokens;
 mod zones;
