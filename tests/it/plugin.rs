@@ -544,6 +544,12 @@ fn changed_example(sandbox: &Sandbox, function: &str, answer: &str) -> Plugin {
     started(sandbox, &program)
 }
 
+/// The example that lists nothing of what it makes.
+fn lists_nothing(sandbox: &Sandbox) -> Plugin {
+    let nothing = "{\"instances\": [], \"complete\": True}";
+    changed_example(sandbox, "list_instances", nothing)
+}
+
 const CONFORM: [&str; 6] = [
     "plugin",
     "conform",
@@ -557,11 +563,7 @@ const CONFORM: [&str; 6] = [
 #[test]
 fn a_plugin_that_lists_nothing_is_told_at_once_and_what_it_made_by_its_handle() {
     let sandbox = sandbox(1);
-    let _plugin = changed_example(
-        &sandbox,
-        "list_instances",
-        "{\"instances\": [], \"complete\": True}",
-    );
+    let _plugin = lists_nothing(&sandbox);
     let ran = sandbox
         .with_config(&[&CONFORM[..], &["1s"]].concat())
         .exits(1);
@@ -580,11 +582,7 @@ fn a_plugin_that_lists_nothing_is_told_at_once_and_what_it_made_by_its_handle() 
 fn each_check_is_told_when_it_has_ended() {
     use std::io::BufRead as _;
     let sandbox = sandbox(1);
-    let _plugin = changed_example(
-        &sandbox,
-        "list_instances",
-        "{\"instances\": [], \"complete\": True}",
-    );
+    let _plugin = lists_nothing(&sandbox);
     let config = sandbox.path("agent.yaml").display().to_string();
     let mut command = sandbox.command(&[&CONFORM[..], &["60s", "--config", &config]].concat());
     let mut child = command

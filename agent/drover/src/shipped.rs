@@ -38,18 +38,14 @@ pub(crate) fn properties(
     let plugins = documents.filter(|document| document.type_ == plugin_type());
     let known = plugins.filter_map(|document| {
         let recorded = states.values().filter_map(|state| state.provider.as_ref());
-        let mut recorded = recorded.filter(|recorded| is_of(recorded, document));
-        let first = recorded.next();
-        // One that an older agent recorded says nothing of its plugin.
-        let classes = first.into_iter().chain(recorded);
-        let classes = classes.map(|recorded| &recorded.classes);
-        let said = classes.clone().find(|classes| !classes.is_empty());
-        let properties = match said {
-            Some(classes) => Some(of_classes(classes)),
-            None => described(document)
-                .map(|described| described.properties)
-                .or_else(|| first.map(|_| of_classes(&BTreeMap::new()))),
-        };
+        let recorded = recorded.filter(|recorded| is_of(recorded, document));
+        let recorded: Vec<_> = recorded.map(|recorded| &recorded.classes).collect();
+        // What an older agent recorded says nothing of its plugin.
+        let said = recorded.iter().find(|classes| !classes.is_empty());
+        let said = said.map(|classes| of_classes(classes));
+        let published = || described(document).map(|described| described.properties);
+        let nothing = || recorded.first().map(|classes| of_classes(classes));
+        let properties = said.or_else(published).or_else(nothing);
         Some((document.name.clone(), properties?))
     });
     known.collect()

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 
 use crate::fake::{Fake, FakeSettings};
 use crate::program::within;
 use crate::support::{drawn, fleet};
+use crate::tokens::received;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/fleet";
 
@@ -20,17 +21,10 @@ fn serving(answers: BTreeMap<&'static str, String>) -> String {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
             let mut reader = BufReader::new(stream);
-            let (mut head, mut length) = (String::new(), 0);
-            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {
-                let last = head.lines().last().unwrap().to_ascii_lowercase();
-                if let Some(value) = last.strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-            }
-            let mut body = vec![0; length];
-            let _ = reader.read_exact(&mut body);
-            let asked = head.lines().next().unwrap_or_default().to_owned();
-            let asked = asked + " " + &String::from_utf8_lossy(&body);
+            let Ok((head, body)) = received(&mut reader) else {
+                continue;
+            };
+            let asked = format!("{} {body}", head.lines().next().unwrap_or_default());
             // The longest that fits: one path begins with another.
             let mut found = answers.iter().rev();
             let found = found.find(|(what, _)| asked.contains(*what));

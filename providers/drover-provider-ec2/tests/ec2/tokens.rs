@@ -29,6 +29,18 @@ pub(crate) fn before(endpoint: &str) -> String {
 /// Answers one call, and closes the connection.
 fn answer(stream: TcpStream, server: &str, known: &Known) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
+    let (head, body) = received(&mut reader)?;
+    let said = called(
+        &format!("{head}Connection: close\r\n\r\n{body}"),
+        &body,
+        server,
+        known,
+    )?;
+    reader.into_inner().write_all(&said)
+}
+
+/// Reads a call: its head, without what becomes of the connection and the empty line, and its body.
+pub(crate) fn received(reader: &mut BufReader<TcpStream>) -> io::Result<(String, String)> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -45,14 +57,7 @@ fn answer(stream: TcpStream, server: &str, known: &Known) -> io::Result<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let said = called(
-        &format!("{head}Connection: close\r\n\r\n{body}"),
-        &body,
-        server,
-        known,
-    )?;
-    reader.into_inner().write_all(&said)
+    Ok((head, String::from_utf8_lossy(&body).into_owned()))
 }
 
 fn called(request: &str, body: &str, server: &str, known: &Known) -> io::Result<Vec<u8>> {

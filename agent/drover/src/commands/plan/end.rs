@@ -29,7 +29,7 @@ pub(super) struct End {
     pub(super) documents: Documents,
     pub(super) policies: PolicySet,
     pub(super) facts: SourceFacts,
-    /// What is known of the properties of plugins.
+    /// What is known of the properties of plugins: nothing before [`Self::knowing`].
     properties: BTreeMap<ProviderName, ObjectSchema>,
 }
 
@@ -66,7 +66,7 @@ impl End {
                 trailers: BTreeMap::new(),
                 signer: String::new(),
             },
-            properties: shipped::properties(&documents.repository, &BTreeMap::new()),
+            properties: BTreeMap::new(),
             documents,
         })
     }
@@ -92,12 +92,12 @@ impl End {
                 trailers: info.trailers.into_iter().collect(),
                 signer: signer(mirror, commit, settings),
             },
-            properties: shipped::properties(&documents.repository, &BTreeMap::new()),
+            properties: BTreeMap::new(),
             documents,
         })
     }
 
-    /// Takes up what agents recorded of plugins.
+    /// Takes up what agents recorded of plugins, and what is published of them.
     #[must_use]
     pub(super) fn knowing(mut self, states: &BTreeMap<GroupName, RecordedGroup>) -> Self {
         self.properties = shipped::properties(&self.documents.repository, states);
