@@ -8,8 +8,8 @@ use std::path::Path;
 
 use crate::fake::{Fake, FakeSettings};
 use crate::program::within;
+use crate::proxy::received;
 use crate::support::{drawn, fleet};
-use crate::tokens::received;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/fleet";
 
