@@ -134,6 +134,32 @@ async fn who_has_adopted_everything_is_healed_while_surveys_fail_and_adopts_noth
 }
 
 #[tokio::test]
+async fn beside_what_is_left_alone_a_group_is_healed_while_surveys_fail_and_does_not_grow() {
+    let mut world = taken_over().await;
+    strangers(&world, 1);
+    world
+        .until("the hold", |world| world.holds("web") == ["AdoptedSurplus"])
+        .await;
+    world.converge().await;
+    fail_surveys(&world);
+    lose_one(&world);
+    world.passes(60).await;
+    assert_eq!(world.living("web").len(), 3);
+    assert_eq!(created(&world), (3, 1, 1));
+    world.push(&[("web", &group_with("web", 4, "a", ADOPT))]);
+    world.passes(130).await;
+    assert_eq!(world.holds("web"), ["AdoptedSurplus", "AdoptionUnknown"]);
+    assert_eq!(created(&world), (3, 1, 1));
+    // It is the fourth.
+    world.sim(|mut sim| sim.clear_faults());
+    world
+        .until("the adoption", |world| created(world) == (4, 1, 1))
+        .await;
+    world.converge().await;
+    assert!(world.holds("web").is_empty());
+}
+
+#[tokio::test]
 async fn what_a_group_is_to_become_waits_for_its_survey_and_what_it_is_goes_on() {
     let mut world = World::with_groups(&[("web", &web(""))]);
     world.converge().await;

@@ -15,6 +15,7 @@ impl Facts<'_> {
     pub(super) fn adoption(&self, plan: &Plan) -> Result<(), LintError> {
         self.nothing_else_first(plan)?;
         self.noted_on_an_answer(plan)?;
+        self.unseen_growth(plan)?;
         let mut taken: BTreeSet<&ProviderRef> = BTreeSet::new();
         for intent in self.open.values() {
             if let IntentKind::Adopt(step) = &intent.kind {
@@ -182,7 +183,8 @@ impl Facts<'_> {
         })
     }
 
-    /// Returns whether the group was found to have everything that its tags mean where it is now.
+    /// Returns whether the group was found to have everything that its tags mean where it is now, but for what it had no
+    /// room for.
     fn finished(&self) -> bool {
         let (recorded, now) = (self.input.recorded, self.input.provider);
         let adopt = self.input.desired.spec().adopt.as_ref();
@@ -191,7 +193,9 @@ impl Facts<'_> {
         };
         let moved = was.name != now.name || was.type_ != now.type_ || was.settings != now.settings;
         let noted = recorded.adopted.as_ref() == Some(&adopt.match_tags);
-        noted && !moved && recorded.strangers.is_empty()
+        let mut awaited = recorded.strangers.keys();
+        let rests = awaited.all(|handle| recorded.quorum.is_none() && self.was_held(handle));
+        noted && !moved && rests
     }
 
     /// That everything is adopted is believed of an answer, and as long as there is no other one.
@@ -202,15 +206,33 @@ impl Facts<'_> {
         let has = !self.world.members.is_empty() || !self.world.kept.is_empty();
         let answered = match &self.world.adoption {
             Some(Adoption::Known { strangers, .. }) => {
-                strangers.is_empty() && self.missing() == 0 && has
+                let acts = strangers.iter().any(|one| one.claimed_by.is_some());
+                !self.is_short(plan) && !acts && self.missing() == 0 && has
             }
             Some(Adoption::Unknown(_)) | None => false,
         };
         let adopt = self.input.desired.spec().adopt.as_ref();
         let asked = adopt.is_some_and(|adopt| adopt.match_tags == *noted);
         let stays = self.input.recorded.adopted.as_ref() == Some(noted);
-        if !self.strangers().is_empty() || !(stays || answered && asked && !self.adopting()) {
+        if self.is_short(plan) || !(stays || answered && asked && !self.adopting()) {
             return wrong("everything", "would count as adopted, which no survey says");
+        }
+        Ok(())
+    }
+
+    /// What was left alone is taken over by a larger size: without an answer there is none.
+    fn unseen_growth(&self, plan: &Plan) -> Result<(), LintError> {
+        let recorded = self.input.recorded;
+        let unknown = matches!(self.world.adoption, Some(Adoption::Unknown(_)));
+        let held = recorded
+            .strangers
+            .values()
+            .any(|one| one.instance.is_none());
+        if unknown && held && plan.next.size > recorded.size {
+            return wrong(
+                "the size",
+                "would grow while nobody knows what was left alone",
+            );
         }
         Ok(())
     }

@@ -87,15 +87,11 @@ impl<'a> Draft<'a> {
         pending || self.adopting().next().is_some()
     }
 
-    /// Notes that everything is adopted. Where nobody can tell now, what was noted before stands.
+    /// Notes that everything is adopted that there is room for. Where nobody can tell now, what was noted before stands.
     pub(super) fn note_adopted(&mut self) {
         let tags = self.spec.adopt.as_ref().map(|adopt| &adopt.match_tags);
         match &self.input.classified.adoption {
             None => self.next.adopted = None,
-            // What is held for want of room is not adopted.
-            Some(Adoption::Known { strangers, .. }) if !strangers.is_empty() => {
-                self.next.adopted = None;
-            }
             Some(Adoption::Known { .. }) => {
                 let noted = self.next.adopted.as_ref() == tags;
                 if self.known().next().is_some() {
@@ -116,7 +112,11 @@ impl<'a> Draft<'a> {
         else {
             return;
         };
-        if !strangers.is_empty() {
+        let left_alone = |one: &Stranger| {
+            let known = self.next.strangers.get(&one.provider_ref);
+            one.claimed_by.is_none() && known.is_some_and(|known| known.instance.is_none())
+        };
+        if !strangers.iter().all(left_alone) {
             self.next.adopted = None;
         }
         for stranger in strangers {
@@ -152,7 +152,9 @@ impl<'a> Draft<'a> {
             return;
         };
         self.look(later(self.input.now, ADOPT_LOOK));
-        if !matches!(hold, Hold::ObservationStale) {
+        let mut told = self.holds.iter();
+        let told = told.any(|held| matches!(held.hold, Hold::AdoptionUnknown { .. }));
+        if !told && !matches!(hold, Hold::ObservationStale) {
             let why = hold.to_string();
             self.hold(held(Hold::AdoptionUnknown { why }));
         }
@@ -237,7 +239,7 @@ impl<'a> Draft<'a> {
         let left = taken.len() as u32 + self.unseen(found.strangers);
         let missing = self.missed(&found);
         self.begin_from(left + surplus.len() as u32 + missing, &found, &wanted);
-        self.tell_surplus(&surplus);
+        self.tell_surplus();
         if let Some(held) = self.adoption_withheld(&found) {
             self.hold(held);
             return;
@@ -544,8 +546,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Returns whether a group has adopted everything that it could find by these tags of `adopt.selector`, in the same
-/// place: what it has is its own then, and a survey that fails is no reason to leave that alone.
+/// Returns whether a group has adopted everything that it could find by these tags of `adopt.selector` and had room
+/// for, in the same place: what it has is its own then, and a survey that fails is no reason to leave that alone.
 pub fn has_adopted(
     recorded: &RecordedGroup,
     tags: &BTreeMap<String, String>,
@@ -555,7 +557,10 @@ pub fn has_adopted(
         (&before.name, &before.type_, &before.settings)
             == (&provider.name, &provider.type_, &provider.settings)
     });
-    there && recorded.strangers.is_empty() && recorded.adopted.as_ref() == Some(tags)
+    // Whoever has a place is told by a survey alone.
+    let held = !recorded.instances.is_empty() && recorded.quorum.is_none();
+    let rests = recorded.strangers.is_empty() || (held && recorded.to_adopt().next().is_none());
+    there && rests && recorded.adopted.as_ref() == Some(tags)
 }
 
 /// Returns whether an adoption is followed up, rather than closed.

@@ -383,12 +383,10 @@ impl<'a> Draft<'a> {
             return;
         }
         self.note_adopted();
-        self.next.strangers.clear();
-        let surplus = self.left_alone();
-        self.record_surplus(&surplus);
+        self.leave_alone();
         self.go_through_phases(spec);
         self.tell_unknown_adoption();
-        self.tell_surplus(&surplus);
+        self.tell_surplus();
     }
 
     fn go_through_phases(&mut self, spec: &'a GroupSpec) {
@@ -500,7 +498,7 @@ impl<'a> Draft<'a> {
             return if known { before } else { 0 };
         }
         if asked > before
-            && let Some(held) = self.dependency()
+            && let Some(held) = self.dependency().or_else(|| self.growth_unknown())
         {
             self.hold(held);
             self.size_withheld = true;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Adoption, Hold, InstanceId, Intent, MemberId, ProviderRef, RecordedGroup, RecordedStranger,
-    Stranger,
+    Adoption, Held, Hold, InstanceId, Intent, MemberId, ProviderRef, RecordedGroup,
+    RecordedStranger, Stranger,
 };
 
 use super::adopt::goes_on;
@@ -114,15 +114,19 @@ impl<'a> Draft<'a> {
     }
 
     /// Tells of the strangers that there is no room for. Nothing else is withheld for them.
-    pub(super) fn tell_surplus(&mut self, surplus: &[&Stranger]) {
+    pub(super) fn tell_surplus(&mut self) {
+        let strangers = self.next.strangers.iter();
+        let surplus = strangers.filter(|(_, one)| one.instance.is_none());
+        let surplus: Vec<&ProviderRef> = surplus.map(|(handle, _)| handle).collect();
         if surplus.is_empty() {
             return;
         }
         let handles = surplus.iter().take(HANDLES_MAX);
-        self.hold(held(Hold::AdoptedSurplus {
+        let told = Hold::AdoptedSurplus {
             count: surplus.len() as u32,
-            handles: handles.map(|one| one.provider_ref.clone()).collect(),
-        }));
+            handles: handles.map(|&handle| handle.clone()).collect(),
+        };
+        self.hold(held(told));
     }
 
     /// Counts those that were held and are there.
@@ -132,12 +136,36 @@ impl<'a> Draft<'a> {
         held.count() as u32
     }
 
-    /// Returns the strangers of a group that goes on beside them.
-    pub(super) fn left_alone(&self) -> Vec<&'a Stranger> {
+    /// Records the strangers of a group that goes on beside them. Where nobody can tell now, they are those of before.
+    pub(super) fn leave_alone(&mut self) {
         match &self.input.classified.adoption {
-            Some(Adoption::Known { strangers, .. }) => self.sorted(strangers).surplus,
-            Some(Adoption::Unknown(_)) | None => Vec::new(),
+            Some(Adoption::Known { strangers, .. }) => {
+                let surplus = self.sorted(strangers).surplus;
+                self.next.strangers.clear();
+                self.record_surplus(&surplus);
+            }
+            Some(Adoption::Unknown(_)) => {
+                self.next.strangers.retain(|_, one| one.instance.is_none());
+            }
+            None => self.next.strangers.clear(),
         }
+    }
+
+    /// Returns why the size may not grow: who was held is taken over by a larger size, and nobody knows who is there.
+    pub(super) fn growth_unknown(&self) -> Option<Held> {
+        let adoption = self.input.classified.adoption.as_ref();
+        let Some(Adoption::Unknown(hold)) = adoption else {
+            return None;
+        };
+        let recorded = self.input.recorded;
+        let mut strangers = recorded.strangers.values();
+        strangers.any(|one| one.instance.is_none()).then(|| {
+            let size = recorded.size;
+            let why = format!(
+                "the size stays {size}, as a larger one takes over what was left alone: {hold}"
+            );
+            held(Hold::AdoptionUnknown { why })
+        })
     }
 
     /// Returns whether the group has nothing of its own, and has seen what it is to take over: it has nothing to lose by

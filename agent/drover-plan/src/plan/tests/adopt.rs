@@ -687,7 +687,7 @@ fn finished_and_short() -> Fixture {
     fixture
 }
 
-fn failed() -> Surveyed {
+pub(super) fn failed() -> Surveyed {
     Surveyed::Unknown(Hold::ProviderFailed {
         class: ErrorClass::Unknown,
         message: "no answer to a survey within 60 s".to_owned(),

@@ -7,7 +7,7 @@ use drover_model::{
 use insta::assert_snapshot;
 
 use super::adopt::{
-    adopt, adopted, adopting, codes, edit, members, quorum, stranger, surveyed, tags, text,
+    adopt, adopted, adopting, codes, edit, failed, members, quorum, stranger, surveyed, tags, text,
 };
 use crate::testing::{Fixture, at, id, template};
 
@@ -55,8 +55,8 @@ fn what_appears_above_the_size_is_held_and_the_group_goes_on_beside_it() {
     ");
     let (plan, _) = fixture.planned();
     assert_eq!(held(&plan), ["i-1", "i-2", "i-3"]);
-    // Not everything that matches is adopted.
-    assert_eq!(plan.next.adopted, None);
+    // Everything is adopted that there is room for.
+    assert_eq!(plan.next.adopted, Some(tags(&[("owner", "infra")])));
     fixture.recorded = plan.next;
     assert_eq!(fixture.planned().0.steps, []);
     // It is healed as ever, and the place that becomes free is not filled with one of them.
@@ -75,6 +75,47 @@ fn what_appears_above_the_size_is_held_and_the_group_goes_on_beside_it() {
         strangers[0].claimed_by = Some("workers".to_owned());
     });
     assert_eq!(codes(&fixture), ["AdoptedSurplus", "OwnerStillActs"]);
+}
+
+#[test]
+fn while_a_survey_fails_what_was_left_alone_stays_so_and_the_size_does_not_grow() {
+    let mut fixture = settled(4, &["i-1", "i-2"]);
+    fixture.recorded = fixture.planned().0.next;
+    fixture.surveyed = Some(failed());
+    fail(&mut fixture, "web-2");
+    let (plan, _) = fixture.planned();
+    assert_eq!(verbs(&plan), ["drain", "create"]);
+    assert_eq!(held(&plan), ["i-1", "i-2"]);
+    assert_eq!(plan.next.adopted, fixture.recorded.adopted);
+    assert_eq!(codes(&fixture), ["AdoptionUnknown", "AdoptedSurplus"]);
+    // A larger size would take them over, or make others beside them.
+    let mut larger = settled(4, &["i-1", "i-2"]);
+    larger.recorded = larger.planned().0.next;
+    larger.surveyed = None;
+    assert_eq!(codes(&larger), ["AdoptedSurplus"]);
+    larger.group.spec.size = 5;
+    assert_snapshot!(text(&larger), @"
+    web: size 4, 4 total, 4 available (floor 4, ceiling 5), 4 updated, 0 outdated: Progressing
+      hold AdoptionUnknown: nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: the size stays 4, as a larger one takes over what was left alone: the provider's listing is too old to act on
+      hold AdoptedSurplus: `size` has no room for 2 instances that match adopt.selector, so they are left alone: i-1, i-2; raise `size` to take them over, or narrow the selector
+    ");
+    let error = larger.linted(|plan| plan.next.size = 5);
+    assert_snapshot!(error.unwrap_err(), @"the size would grow while nobody knows what was left alone");
+    // Who has lost all of its own takes what there is, and who never had an answer may have something to take.
+    for edit in [
+        |fixture: &mut Fixture| {
+            fixture.recorded.instances.clear();
+            fixture.listing.instances.clear();
+        },
+        |fixture: &mut Fixture| fixture.recorded.adopted = None,
+    ] {
+        let mut waits = settled(4, &["i-1"]);
+        waits.recorded = waits.planned().0.next;
+        waits.surveyed = Some(failed());
+        edit(&mut waits);
+        assert_eq!(waits.planned().0.steps, []);
+        assert_eq!(codes(&waits), ["ProviderFailed"]);
+    }
 }
 
 #[test]
