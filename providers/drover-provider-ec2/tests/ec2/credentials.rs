@@ -93,6 +93,29 @@ async fn a_process_of_the_profile_is_asked() {
 }
 
 #[tokio::test]
+async fn a_person_who_has_signed_in_is_handed_those_of_a_role() {
+    found_by(|home, key| {
+        config(
+            home,
+            "[default]\nsso_session = work\nsso_account_id = 123456789012\nsso_role_name = fleet\n\
+             [sso-session work]\nsso_region = eu-central-1\nsso_start_url = https://fleet.awsapps.com/start\n",
+        );
+        // What `aws sso login` leaves, under the SHA-1 of the session's name.
+        let cache = home.join(".aws/sso/cache");
+        fs::create_dir_all(&cache).unwrap();
+        let token = serde_json::json!({"accessToken": drawn(), "expiresAt": "2099-01-01T00:00:00Z"});
+        let name = "e274eeff768c6396088ec6eb091f4bf4d47ab1e0.json";
+        fs::write(cache.join(name), token.to_string()).unwrap();
+        let answer = serde_json::json!({"roleCredentials": {
+            "accessKeyId": key, "secretAccessKey": drawn(), "sessionToken": "t", "expiration": 4_070_908_800_000_i64,
+        }});
+        let portal = serving([("GET /federation/credentials?", answer.to_string())].into());
+        vec![("AWS_ENDPOINT_URL_SSO", portal)]
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_role_is_taken_with_the_key_of_another_profile() {
     found_by(|home, key| {
         let other = format!(
