@@ -96,6 +96,12 @@ impl RecordedGroup {
         strangers.filter(|(_, stranger)| stranger.instance.is_some())
     }
 
+    /// Returns the strangers that the group has no room for, by their handles.
+    pub fn left_alone(&self) -> impl Iterator<Item = (&ProviderRef, &RecordedStranger)> {
+        let strangers = self.strangers.iter();
+        strangers.filter(|(_, stranger)| stranger.instance.is_none())
+    }
+
     /// Whether the group has no instances, and was never seen with everything adopted, nor converged.
     pub fn had_nothing(&self) -> bool {
         self.instances.is_empty() && self.adopted.is_none() && self.settled.is_none()

@@ -144,8 +144,7 @@ impl Facts<'_> {
             && self.world.kept.is_empty()
             && self.open.keys().all(|intent| self.settled.contains(intent));
         // A removal takes what is the group's and leaves the rest.
-        let acts = self.strangers().iter().any(|one| one.claimed_by.is_some());
-        let found = acts
+        let found = self.acts()
             || self.claimed().len() + self.contested() + self.missing() > 0
             || self.is_short(plan);
         let pending = unknown || begun || lacking || found;
@@ -205,29 +204,30 @@ impl Facts<'_> {
         };
         let has = !self.world.members.is_empty() || !self.world.kept.is_empty();
         let answered = match &self.world.adoption {
-            Some(Adoption::Known { strangers, .. }) => {
-                let acts = strangers.iter().any(|one| one.claimed_by.is_some());
-                !self.is_short(plan) && !acts && self.missing() == 0 && has
-            }
+            Some(Adoption::Known { .. }) => self.missing() == 0 && has,
             Some(Adoption::Unknown(_)) | None => false,
         };
         let adopt = self.input.desired.spec().adopt.as_ref();
         let asked = adopt.is_some_and(|adopt| adopt.match_tags == *noted);
         let stays = self.input.recorded.adopted.as_ref() == Some(noted);
-        if self.is_short(plan) || !(stays || answered && asked && !self.adopting()) {
+        let known = stays || answered && asked && !self.adopting();
+        if self.is_short(plan) || self.acts() || !known {
             return wrong("everything", "would count as adopted, which no survey says");
         }
         Ok(())
+    }
+
+    /// Returns whether another owner acts on one of the strangers.
+    fn acts(&self) -> bool {
+        let mut strangers = self.strangers().iter();
+        strangers.any(|one| one.claimed_by.is_some())
     }
 
     /// What was left alone is taken over by a larger size: without an answer there is none.
     fn unseen_growth(&self, plan: &Plan) -> Result<(), LintError> {
         let recorded = self.input.recorded;
         let unknown = matches!(self.world.adoption, Some(Adoption::Unknown(_)));
-        let held = recorded
-            .strangers
-            .values()
-            .any(|one| one.instance.is_none());
+        let held = recorded.left_alone().next().is_some();
         if unknown && held && plan.next.size > recorded.size {
             return wrong(
                 "the size",

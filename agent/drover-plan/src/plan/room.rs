@@ -115,9 +115,7 @@ impl<'a> Draft<'a> {
 
     /// Tells of the strangers that there is no room for. Nothing else is withheld for them.
     pub(super) fn tell_surplus(&mut self) {
-        let strangers = self.next.strangers.iter();
-        let surplus = strangers.filter(|(_, one)| one.instance.is_none());
-        let surplus: Vec<&ProviderRef> = surplus.map(|(handle, _)| handle).collect();
+        let surplus: Vec<&ProviderRef> = self.next.left_alone().map(|(handle, _)| handle).collect();
         if surplus.is_empty() {
             return;
         }
@@ -131,9 +129,8 @@ impl<'a> Draft<'a> {
 
     /// Counts those that were held and are there.
     pub(super) fn surplus_shown(&self) -> u32 {
-        let held = self.next.strangers.values();
-        let held = held.filter(|one| one.instance.is_none() && one.missing_since.is_none());
-        held.count() as u32
+        let held = self.next.left_alone();
+        held.filter(|(_, one)| one.missing_since.is_none()).count() as u32
     }
 
     /// Records the strangers of a group that goes on beside them. Where nobody can tell now, they are those of before.
@@ -158,14 +155,12 @@ impl<'a> Draft<'a> {
             return None;
         };
         let recorded = self.input.recorded;
-        let mut strangers = recorded.strangers.values();
-        strangers.any(|one| one.instance.is_none()).then(|| {
-            let size = recorded.size;
-            let why = format!(
-                "the size stays {size}, as a larger one takes over what was left alone: {hold}"
-            );
-            held(Hold::AdoptionUnknown { why })
-        })
+        recorded.left_alone().next()?;
+        let size = recorded.size;
+        let why = format!(
+            "the size stays {size}, as a larger one takes over what was left alone: {hold}"
+        );
+        Some(held(Hold::AdoptionUnknown { why }))
     }
 
     /// Returns whether the group has nothing of its own, and has seen what it is to take over: it has nothing to lose by

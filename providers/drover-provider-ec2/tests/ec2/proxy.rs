@@ -70,8 +70,8 @@ fn by_instance(body: String, known: &Known) -> String {
     let Some(before) = body.split_once("=client-token&").map(|(before, _)| before) else {
         return body;
     };
-    let filter = before.rsplit('&').next().unwrap().replace(".Name", "");
-    let value = format!("{filter}.Value.1");
+    let filter = before.rsplit('&').next().unwrap().replace(".Name", ".");
+    let value = format!("{filter}Value.1");
     let token = field(&body, &value).unwrap();
     let known = known.lock().unwrap_or_else(PoisonError::into_inner);
     let made = known.get(&format!("RunInstances {token}"));
@@ -80,9 +80,9 @@ fn by_instance(body: String, known: &Known) -> String {
     let made = made.unwrap_or_else(|| vec!["i-0".to_owned()]);
     let others = body.split('&').filter(|field| !field.starts_with(&filter));
     let mut asked: Vec<String> = others.map(str::to_owned).collect();
-    asked.push(format!("{filter}.Name=instance-id"));
+    asked.push(format!("{filter}Name=instance-id"));
     for (index, id) in (1..).zip(made) {
-        asked.push(format!("{filter}.Value.{index}={id}"));
+        asked.push(format!("{filter}Value.{index}={id}"));
     }
     asked.join("&")
 }
