@@ -150,9 +150,7 @@ impl Listener {
             for stream in listener.incoming().flatten() {
                 let notes = Arc::clone(&notes);
                 std::thread::spawn(move || {
-                    if let Some(request) = refuse(stream) {
-                        notes.lock().unwrap().push(request);
-                    }
+                    refuse(stream, |request| notes.lock().unwrap().push(request));
                 });
             }
         });
@@ -165,8 +163,8 @@ impl Listener {
     }
 }
 
-/// Reads the head of one request and asks for a password.
-fn refuse(mut stream: TcpStream) -> Option<String> {
+/// Reads the head of one request, notes it and asks for a password.
+fn refuse(mut stream: TcpStream, note: impl FnOnce(String)) -> Option<()> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut head = Vec::new();
     let mut byte = [0];
@@ -179,7 +177,7 @@ fn refuse(mut stream: TcpStream) -> Option<String> {
         head.push(byte[0]);
     }
     let answer = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"drover\"\r\nDocker-Distribution-Api-Version: registry/2.0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    // What asked is written down even if it does not wait for the answer.
-    let _ = stream.write_all(answer.as_bytes());
-    String::from_utf8(head).ok()
+    // Before the answer: who has it may ask at once what was noted.
+    note(String::from_utf8(head).ok()?);
+    stream.write_all(answer.as_bytes()).ok()
 }
