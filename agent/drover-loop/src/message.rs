@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use drover_model::{
-    GroupPhase, Heeded, Numbers, OrderState, RecordedGroup, RecordedOrder, Revision, RolloutState,
+    Digests, FieldClass, GroupPhase, Heeded, Numbers, OrderState, RecordedGroup, RecordedOrder,
+    Revision, Rollout, RolloutState,
 };
 
 /// The longest subject, in characters.
@@ -216,11 +217,9 @@ fn what(transition: &Transition<'_>) -> String {
             _ => format!("create {}", to.size),
         };
     }
-    if let Some(rollout) = &to.rollout
-        && to.stable.is_some()
-    {
-        let short = rollout.target.short();
-        return format!("roll to {short} ({} of {})", numbers.updated, to.size);
+    if let (Some(rollout), Some(stable)) = (&to.rollout, &to.stable) {
+        let to_what = rolled(stable, rollout);
+        return format!("{to_what} ({} of {})", numbers.updated, to.size);
     }
     if transition.healed > 0 {
         return format!("heal {}", count(transition.healed, "instance"));
@@ -236,6 +235,22 @@ fn what(transition: &Transition<'_>) -> String {
     }
     let phase = to.phase.as_str().to_lowercase();
     format!("{phase}, {} of {} available", numbers.available, to.size)
+}
+
+/// Returns what a rollout does, with a name of the template that another template has not.
+fn rolled(stable: &Digests, rollout: &Rollout) -> String {
+    let target = &rollout.target;
+    match stable.change_to(target) {
+        FieldClass::Live if rollout.refused.is_none() => {
+            format!("change to {} in place", target.live.short())
+        }
+        FieldClass::Restart if rollout.refused.is_none() => {
+            format!("restart as {}", target.restart.short())
+        }
+        FieldClass::Live => format!("roll to {}", target.live.short()),
+        FieldClass::Restart => format!("roll to {}", target.restart.short()),
+        FieldClass::Replace | FieldClass::Ignore => format!("roll to {}", target.short()),
+    }
 }
 
 fn deleting(to: &RecordedGroup) -> String {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
-    RecordedGroup, RecordedOrder, Share, Timestamp,
+    ConditionType, GroupName, GroupPhase, Held, Hold, InstanceClass, Listing, Peers, Share,
+    Timestamp,
 };
 use drover_policy::GroupSummary;
 use tokio::task::{Id, JoinError};
 use tracing::{Instrument as _, debug, debug_span, error, info};
 
 use self::seen::{Seen, note_unseen, seen};
+use self::told::{log_transition, tell_heeded};
 use super::observation::Observation;
 use super::{Agent, GuardRound, plain};
 use crate::doubts;
@@ -28,6 +29,7 @@ use crate::task::{self, Finished, GroupTask, Shared, TaskError, Versions};
 use crate::timekeeping::Tick;
 
 mod seen;
+mod told;
 
 /// What came of a group's task: of its work, or that its time was up.
 pub(super) type Outcome = Result<Result<Finished, TaskError>, Duration>;
@@ -632,60 +634,5 @@ impl GroupEntry {
     }
 }
 
-/// Logs what began and ended for a group.
-fn log_transition(
-    name: &GroupName,
-    phase_before: GroupPhase,
-    holds_before: &BTreeSet<&'static str>,
-    entry: &GroupEntry,
-) {
-    let recorded = &entry.recorded;
-    if recorded.phase != phase_before {
-        info!(group = %name, phase = recorded.phase.as_str(), "phase changed");
-    }
-    for held in recorded.holds.iter().filter(|held| !held.hold.is_routine()) {
-        if !holds_before.contains(held.hold.code()) {
-            info!(group = %name, hold = held.hold.code(), why = %held.hold, "hold begun");
-        }
-    }
-    let now: BTreeSet<_> = recorded.holds.iter().map(|held| held.hold.code()).collect();
-    for ended in holds_before.difference(&now) {
-        debug!(group = %name, hold = ended, "hold ended");
-    }
-}
-
 /// The time until a listing or a group's work that goes on is looked at again.
 pub(super) const UNFINISHED_POLL: Duration = Duration::from_secs(1);
-
-/// Returns the orders that were not known before.
-fn new_orders<'a>(
-    before: &'a [RecordedOrder],
-    after: &'a [RecordedOrder],
-) -> impl Iterator<Item = &'a RecordedOrder> {
-    let known = |order: &RecordedOrder| before.iter().any(|known| known.order == order.order);
-    after.iter().filter(move |order| !known(order))
-}
-
-/// Logs what people asked of a rollout or of an instance, and whether there was anything to do.
-fn tell_heeded(name: &GroupName, before: &RecordedGroup, after: &RecordedGroup) {
-    let known = |heeded: &&Heeded| !before.heeded.contains(heeded);
-    for Heeded { asked, effect } in after.heeded.iter().filter(known) {
-        info!(
-            group = %name,
-            operation = asked.verdict.word(),
-            signer = asked.signer.as_str(),
-            effect,
-            "operation heeded"
-        );
-    }
-    for RecordedOrder { order, state } in new_orders(&before.orders, &after.orders) {
-        info!(
-            group = %name,
-            instance = %order.instance,
-            operation = order.verb.word(),
-            signer = order.signer.as_str(),
-            state = state.as_str(),
-            "operation heeded"
-        );
-    }
-}

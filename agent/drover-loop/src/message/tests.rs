@@ -1,3 +1,5 @@
+use drover_model::Timestamp;
+
 use super::*;
 
 fn trailers() -> Trailers {
@@ -84,4 +86,26 @@ fn who_approved_a_change_is_a_trailer_of_each_of_them() {
             "Drover-Approved-By: bob@example.com Drover-Result: None",
         ]
     );
+}
+
+#[test]
+fn a_rollout_is_told_by_what_it_does_and_the_template_by_what_differs() {
+    let digests = |replace: char, restart: char, live: char| {
+        let [replace, restart, live] =
+            [replace, restart, live].map(|letter| letter.to_string().repeat(32));
+        Digests::parse(&format!("1:{replace}+{restart}+{live}")).unwrap()
+    };
+    let stable = digests('a', 'a', 'a');
+    let rollout = |target| Rollout::new(target, Timestamp::UNIX_EPOCH, 3);
+    let cases = [
+        (digests('b', 'c', 'd'), "roll to bbbbbbbb"),
+        (digests('a', 'c', 'd'), "restart as cccccccc"),
+        (digests('a', 'a', 'd'), "change to dddddddd in place"),
+    ];
+    for (target, told) in cases {
+        assert_eq!(rolled(&stable, &rollout(target)), told);
+    }
+    let mut refused = rollout(digests('a', 'a', 'd'));
+    refused.refused = Some("no".to_owned());
+    assert_eq!(rolled(&stable, &refused), "roll to dddddddd");
 }
