@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 use drover_model::Value;
 use serde_json::Value as Json;
 
+use self::fields::{ANSWER, GROUPS, Shape, add};
 use crate::json::from_json;
+
+mod fields;
 
 /// Deepest nesting of lists and maps: far beyond what anybody writes, and far from the end of any stack.
 const DEPTH_MAX: usize = 256;
@@ -55,7 +58,7 @@ pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<(String, &[u8])>, GoJsonError>
     reader.each(|reader, key| {
         reader.space();
         let begin = reader.at;
-        reader.value(1)?;
+        reader.value(1, &Shape::Any)?;
         entries.push((key, &bytes[begin..reader.at]));
         Ok(())
     })?;
@@ -99,13 +102,59 @@ impl GoJson {
     ///
     /// What is no JSON, and more than one value.
     pub fn parse(bytes: &[u8]) -> Result<Self, GoJsonError> {
+        Self::parse_as(bytes, &Shape::Any)
+    }
+
+    /// Reads a specification of InfraKit's, or a list of them: the fields that are known have the names that Go gives
+    /// them, and of those that are written more than once there is left what Go would have read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GoJson::parse`].
+    pub fn parse_groups(bytes: &[u8]) -> Result<Self, GoJsonError> {
+        Self::parse_as(bytes, &GROUPS)
+    }
+
+    /// The same of the answer of a plugin that was asked for its groups.
+    pub(crate) fn parse_answer(bytes: &[u8]) -> Result<Self, GoJsonError> {
+        Self::parse_as(bytes, &ANSWER)
+    }
+
+    fn parse_as(bytes: &[u8], shape: &Shape) -> Result<Self, GoJsonError> {
         let mut reader = Reader { bytes, at: 0 };
-        let value = reader.value(0)?;
+        let value = reader.value(0, shape)?;
         reader.space();
         if reader.at < bytes.len() {
             return Err(reader.error("there is more after the value"));
         }
         Ok(value)
+    }
+
+    /// The same as [`GoJson::parse_groups`] of what was written in YAML, which InfraKit makes JSON of with sorted keys.
+    pub fn groups_from_value(value: &Value) -> Self {
+        Self::from_value(value).read_as(&GROUPS)
+    }
+
+    fn read_as(self, shape: &Shape) -> Self {
+        match self {
+            Self::List(list) => {
+                let elements = list.into_iter();
+                Self::List(elements.map(|it| it.read_as(shape.element())).collect())
+            }
+            Self::Map(entries) => {
+                let mut map = BTreeMap::new();
+                for (key, value) in entries {
+                    match shape.field(&key) {
+                        Some((name, inner)) => {
+                            add(&mut map, name.to_owned(), value.read_as(inner), inner);
+                        }
+                        None => add(&mut map, key, value, &Shape::Any),
+                    }
+                }
+                Self::Map(map)
+            }
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => self,
+        }
     }
 
     /// Returns a value of ours as Go would have read it.
@@ -337,14 +386,14 @@ impl Reader<'_> {
         found
     }
 
-    fn value(&mut self, depth: usize) -> Result<GoJson, GoJsonError> {
+    fn value(&mut self, depth: usize, shape: &Shape) -> Result<GoJson, GoJsonError> {
         if depth > DEPTH_MAX {
             return Err(self.error("it is nested too deeply"));
         }
         self.space();
         match self.peek() {
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
+            Some(b'{') => self.object(depth, shape),
+            Some(b'[') => self.array(depth, shape),
             Some(b'"') => self.string().map(GoJson::Text),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", GoJson::Bool(true)),
@@ -363,7 +412,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn array(&mut self, depth: usize) -> Result<GoJson, GoJsonError> {
+    fn array(&mut self, depth: usize, shape: &Shape) -> Result<GoJson, GoJsonError> {
         self.at += 1;
         let mut list = Vec::new();
         self.space();
@@ -371,7 +420,7 @@ impl Reader<'_> {
             return Ok(GoJson::List(list));
         }
         loop {
-            list.push(self.value(depth + 1)?);
+            list.push(self.value(depth + 1, shape.element())?);
             self.space();
             if self.take(b']') {
                 return Ok(GoJson::List(list));
@@ -382,10 +431,15 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<GoJson, GoJsonError> {
+    fn object(&mut self, depth: usize, shape: &Shape) -> Result<GoJson, GoJsonError> {
         let mut map = BTreeMap::new();
         self.each(|reader, key| {
-            map.insert(key, reader.value(depth + 1)?);
+            let (name, inner) = match shape.field(&key) {
+                Some((name, inner)) => (name.to_owned(), inner),
+                None => (key, &Shape::Any),
+            };
+            let value = reader.value(depth + 1, inner)?;
+            add(&mut map, name, value, inner);
             Ok(())
         })?;
         Ok(GoJson::Map(map))

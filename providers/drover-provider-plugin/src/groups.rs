@@ -112,7 +112,7 @@ async fn groups_of(caller: &Caller, names: &[String]) -> Result<Vec<InfrakitGrou
     let method = "Group.InspectGroups";
     let params = InspectParams { name: &name };
     let answer = caller.call_unread(method, &params, INSPECT_LIMIT).await?;
-    let mut read = GoJson::parse(&answer.result)
+    let mut read = GoJson::parse_answer(&answer.result)
         .map_err(|error| caller.garbled(method, &error.to_string()))?;
     drop(answer);
     let groups = match read.take("Groups") {

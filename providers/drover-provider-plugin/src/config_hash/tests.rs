@@ -51,3 +51,46 @@ fn refuses_what_infrakit_refuses() {
     let instance = GoJson::parse(br#"{"Properties": {"x": 1e999}}"#).unwrap();
     assert!(config_hash(&instance, &GoJson::Null).is_err());
 }
+
+/// As Go reads a structure: the last of two keys that are alike counts, in whatever case, and a structure that is
+/// written twice is joined. What is a plugin's own keeps its keys.
+#[test]
+fn keys_that_are_written_twice_are_read_as_go_does() {
+    let hash_of = |properties: &str| {
+        let text = format!(r#"[{{"ID": "g", "Properties": {properties}}}]"#);
+        let read = GoJson::parse_groups(text.as_bytes()).unwrap();
+        let properties = read.list().unwrap()[0].get("Properties").unwrap().clone();
+        let [instance, flavor] = ["Instance", "Flavor"].map(|name| properties.get(name).unwrap());
+        config_hash(instance, flavor).unwrap()
+    };
+    let flavor = r#""Flavor": {"Plugin": "vanilla", "Properties": {}}"#;
+    let plain = hash_of(&format!(
+        r#"{{"Instance": {{"Plugin": "file", "Properties": {{"a": 1, "A": 2}}}}, {flavor}}}"#
+    ));
+    let twice = [
+        r#""Instance": {"Plugin": "x", "plugin": "file", "Properties": {"b": 1}, "properties": {"a": 1, "A": 2}}"#,
+        r#""Instance": {"plugin": "x", "properties": {"b": 1}, "Plugin": "file", "Properties": {"A": 2, "a": 1}}"#,
+        r#""Instance": {"Plugin": "file", "Plugin": null, "Properties": null, "Properties": {"a": 3, "a": 1, "A": 2}}"#,
+        r#""Instance": {"Plugin": "file"}, "inſtance": {"PROPERTIES": {"a": 1, "A": 2}}, "INSTANCE": null"#,
+    ];
+    for instance in twice {
+        assert_eq!(
+            hash_of(&format!("{{{instance}, {flavor}}}")),
+            plain,
+            "{instance}"
+        );
+    }
+    let without = hash_of(&format!(
+        r#"{{"Instance": {{"Plugin": "file"}}, {flavor}}}"#
+    ));
+    let null = r#""Instance": {"Plugin": "file", "Properties": {"a": 1}, "properties": null}"#;
+    assert_eq!(hash_of(&format!("{{{null}, {flavor}}}")), without);
+    assert_ne!(without, plain);
+
+    // What the group's properties are is decided by the last of them, which is not joined.
+    let last = r#"{"Instance": {"Plugin": "x"}}, "properties": "#;
+    let whole = format!(
+        r#"{{"Instance": {{"Plugin": "file", "Properties": {{"a": 1, "A": 2}}}}, {flavor}}}"#
+    );
+    assert_eq!(hash_of(&format!("{last}{whole}")), plain);
+}

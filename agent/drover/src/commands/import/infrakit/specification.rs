@@ -98,13 +98,13 @@ fn of_another_kind(entry: &GoJson) -> Option<String> {
 /// Reads JSON, where it is JSON, so that no digit is lost; else YAML, which InfraKit reads as YAML 1.1: the hash of the
 /// configuration depends on it.
 fn tree(path: &str, bytes: &[u8]) -> CommandResult<GoJson> {
-    let json = match GoJson::parse(bytes) {
+    let json = match GoJson::parse_groups(bytes) {
         Ok(tree) => return Ok(tree),
         Err(error) => error,
     };
     let text = String::from_utf8_lossy(bytes);
     drover_spec::parse_value_of_yaml_1_1(path, &text)
-        .map(|value| GoJson::from_value(&value))
+        .map(|value| GoJson::groups_from_value(&value))
         .map_err(|mistakes| {
             let mut error = CommandError::new(format!("{path} is neither JSON nor YAML"));
             error = error.detail(format!("as JSON: {json}"));
