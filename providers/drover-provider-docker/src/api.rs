@@ -100,10 +100,18 @@ impl EngineError {
     /// Returns the class of a refusal of which it was found out that it left nothing behind.
     pub(crate) fn class_of_nothing_made(&self) -> ErrorClass {
         match self.kind {
-            ErrorKind::Refused(400 | 404) => ErrorClass::InvalidSpec,
+            ErrorKind::Refused(300..=399 | 400 | 404) => ErrorClass::InvalidSpec,
             // Podman says 500 to almost everything, also to what could never succeed.
             ErrorKind::Refused(409 | 500..) => ErrorClass::Partial,
             ErrorKind::Refused(_) | ErrorKind::NotSent { .. } | ErrorKind::Lost => self.class(),
+        }
+    }
+
+    /// Returns the class of a call that makes no instance, however it ends.
+    pub(crate) fn class_of_a_look(&self) -> ErrorClass {
+        match self.kind {
+            ErrorKind::Lost => ErrorClass::Partial,
+            ErrorKind::Refused(_) | ErrorKind::NotSent { .. } => self.class_of_nothing_made(),
         }
     }
 
@@ -480,7 +488,9 @@ impl Engine {
             // An engine that was replaced may not speak the version any more.
             self.version.lock().await.take();
         }
-        (answer.status >= 400).then_some(ErrorKind::Refused(answer.status))
+        // No call follows a redirection: what was asked was not done.
+        let redirects = matches!(answer.status, 301..=303 | 307..=308);
+        (redirects || answer.status >= 400).then_some(ErrorKind::Refused(answer.status))
     }
 
     /// Returns the version to ask in.

@@ -221,7 +221,8 @@ impl Inner {
         match self.engine.image(image).await {
             Ok(found) => Ok(found.map(|image| image.config.unwrap_or_default())),
             Err(error) => {
-                let class = error.class_of_nothing_made();
+                // An unknown outcome would be asked for again for ever, and hold the group.
+                let class = error.class_of_a_look();
                 Err(ProviderError::new(class, error.to_string()))
             }
         }
@@ -285,11 +286,7 @@ fn not_pulled(
     name: Option<&FullName>,
     login: Option<&RegistryLogin>,
 ) -> ProviderError {
-    let class = match error.kind {
-        // A pull makes no instance, however it ends.
-        ErrorKind::Lost => ErrorClass::Partial,
-        ErrorKind::Refused(_) | ErrorKind::NotSent { .. } => error.class_of_nothing_made(),
-    };
+    let class = error.class_of_a_look();
     let advice = match (error.kind, login, name) {
         (ErrorKind::Lost | ErrorKind::NotSent { .. }, _, _) | (_, None, None) => String::new(),
         (ErrorKind::Refused(_), Some(login), _) => format!(

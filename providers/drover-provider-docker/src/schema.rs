@@ -108,7 +108,11 @@ fn what_runs() -> Vec<Row> {
 }
 
 fn what_is_around() -> Vec<Row> {
-    let networks = ListShape::of(Shape::String).at_least(1);
+    // The agent's file can name no others.
+    let reserved = "^(host|none)$|[^A-Za-z0-9_.-]";
+    let what = "the name of a network; `host`, `none` and those of other containers are none";
+    let network = Shape::text(Form::but(reserved, what).within(1, None));
+    let networks = ListShape::of(network).at_least(1);
     let networks = networks.unique(Unique::Whole);
     let alike = [("port", Value::Null), ("protocol", "tcp".into())];
     let alike = alike.map(|(name, default)| (name.to_owned(), default));
@@ -353,11 +357,15 @@ fn object(rows: Vec<Row>, class: FieldClass) -> ObjectSchema {
     }
 }
 
-/// No more than what Docker would read as something else: what an image is called is the registry's business.
+/// As Docker reads a name: perhaps a registry, a path in lower case, perhaps a tag and a digest.
 fn image() -> Shape {
-    let form = Form::but("[ \t\n\r?#%\\\\\u{0}-\u{1f}\u{7f}]", "an image's name").within(1, None);
-    let example = "registry.example.com/shop/web:1.4.2".to_owned();
-    Shape::text(Form { example, ..form })
+    const HOST: &str = r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(:[0-9]+)?";
+    const PART: &str = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*";
+    let tag = r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?";
+    let digest = r"(@[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,})?";
+    let pattern = format!("^({HOST}/)?{PART}(/{PART})*{tag}{digest}$");
+    let example = "registry.example.com/shop/web:1.4.2";
+    Shape::text(Form::of(&pattern, "an image's name", example))
 }
 
 /// The name of a signal, or its number: what engines know.

@@ -112,6 +112,11 @@ fn classes_follow_from_what_is_known_and_never_from_words() {
             ErrorClass::InvalidSpec,
         ),
         (
+            ErrorKind::Refused(301),
+            ErrorClass::Unknown,
+            ErrorClass::InvalidSpec,
+        ),
+        (
             ErrorKind::Refused(404),
             ErrorClass::Unknown,
             ErrorClass::InvalidSpec,

@@ -152,3 +152,46 @@ fn a_network_is_written_once() {
     let error = reading.spec(&request, None).unwrap_err();
     assert_eq!(error.message, "networks[1]: it is there twice");
 }
+
+#[test]
+fn names_of_images_are_those_that_docker_reads() {
+    let digest = format!("a@sha256:{}", "0".repeat(64));
+    let names = [
+        "a",
+        "a:1",
+        "a/b",
+        "A/b",
+        "a.b/c_d",
+        "a__b",
+        "a--b:x_Y.1-2",
+        "localhost:5000/a/b:1",
+        "[::1]:5000/a",
+        "registry.example.com/shop/web:1.4.2",
+        "0123abcd",
+        digest.as_str(),
+    ];
+    for name in names {
+        let read = read(&request(map(&[("image", name.into())])));
+        assert!(read.is_ok(), "{name}: {read:?}");
+    }
+    let none = [
+        "",
+        "https://a.b/c:1",
+        "Nginx",
+        "a:b:c",
+        "a:",
+        "a@sha256:abc",
+        "a//b",
+        "/a",
+        "a/",
+        "a b",
+        "a_-b",
+        "-a",
+    ];
+    for name in none {
+        assert!(
+            read(&request(map(&[("image", name.into())]))).is_err(),
+            "{name}"
+        );
+    }
+}

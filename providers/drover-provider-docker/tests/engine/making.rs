@@ -194,6 +194,10 @@ async fn what_can_never_succeed_is_refused_and_leaves_nothing_behind() {
         ),
         (
             ("networks", strings(&["host"])),
+            "expected the name of a network; `host`, `none`",
+        ),
+        (
+            ("networks", strings(&["somebodys"])),
             "not among `docker.networks`",
         ),
         (mount("path", text("/etc")), "not among `docker.mounts`"),
@@ -208,6 +212,10 @@ async fn what_can_never_succeed_is_refused_and_leaves_nothing_behind() {
         ),
         (
             ("image", text("nowhere.invalid/x?y")),
+            "expected an image's name",
+        ),
+        (
+            ("image", text("https://nowhere.invalid/x")),
             "expected an image's name",
         ),
         (
