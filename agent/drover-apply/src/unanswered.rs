@@ -1,9 +1,10 @@
-//! Calls that make or adopt instances and say nothing of what came of it.
+//! Calls of which nobody knows what came of them.
 
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Action, ErrorClass, InstanceId, InstanceMemory, Intent, IntentKind, Plan, Timestamp, Unanswered,
+    Action, ErrorClass, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Plan,
+    Timestamp, Unanswered,
 };
 
 use crate::{ApplyReport, StepResult};
@@ -27,12 +28,18 @@ pub fn remember_unanswered(
             Action::Resend { intent } => {
                 let mut intents = intents.iter();
                 let found = intents.find(|open| open.id == *intent);
+                if let Some(IntentKind::Update(update)) = found.map(|open| &open.kind) {
+                    any |= remember_unheeded(memory, &update.instance, &outcome.result, now);
+                    continue;
+                }
                 let adopts = found.is_some_and(|open| matches!(open.kind, IntentKind::Adopt(_)));
                 (found.and_then(Intent::asks_for), adopts, true)
             }
+            Action::Destroy { instance, .. } | Action::Update(InPlaceUpdate { instance, .. }) => {
+                any |= remember_unheeded(memory, instance, &outcome.result, now);
+                continue;
+            }
             Action::Drain { .. }
-            | Action::Destroy { .. }
-            | Action::Update(_)
             | Action::Roster(_)
             | Action::Release { .. }
             | Action::Settle(_) => continue,
@@ -60,6 +67,30 @@ pub fn remember_unanswered(
         }));
     }
     any
+}
+
+/// Remembers a call that ends or changes an instance. Where the first one has no answer, a refusal of a repeat is none
+/// either. Returns whether there is something to remember.
+fn remember_unheeded(
+    memory: &mut BTreeMap<InstanceId, InstanceMemory>,
+    instance: &InstanceId,
+    result: &StepResult,
+    now: Timestamp,
+) -> bool {
+    match result {
+        StepResult::Unknown { .. } | StepResult::Failed { .. } => {}
+        StepResult::Done | StepResult::Skipped(_) => return false,
+    }
+    let Some(remembered) = memory.get_mut(instance) else {
+        return false;
+    };
+    let before = remembered.unheeded.take();
+    remembered.unheeded = Some(Box::new(Unanswered {
+        calls: before.map_or(1, |before| before.calls.saturating_add(1)),
+        last: now,
+        refused_since: None,
+    }));
+    true
 }
 
 /// Whether a call was refused.

@@ -437,6 +437,7 @@ impl StoredMemory {
             lease: self.lease.map(time),
             // Whoever starts anew asks anew.
             unanswered: None,
+            unheeded: None,
         };
         Ok((InstanceId::parse(&self.id)?, memory))
     }

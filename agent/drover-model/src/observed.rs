@@ -182,9 +182,11 @@ pub struct InstanceMemory {
     /// The calls that make or adopt it, where none has an answer that says what came of it; what they came to is in their intent.
     /// Of the instances of one call the first has it.
     pub unanswered: Option<Box<Unanswered>>,
+    /// The calls that end or change it, where none has an answer that says what came of it.
+    pub unheeded: Option<Box<Unanswered>>,
 }
 
-/// Calls for the same instances, one after the other, of which nobody knows what they made.
+/// Calls for the same instances, one after the other, of which nobody knows what came of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unanswered {
     /// How many there were.
@@ -212,6 +214,7 @@ impl InstanceMemory {
             notice: None,
             lease: None,
             unanswered: None,
+            unheeded: None,
         }
     }
 }

@@ -27,6 +27,36 @@ async fn after(faults: &[FaultKind]) -> Option<(Unanswered, String)> {
     memory.unanswered.map(|told| (*told, said))
 }
 
+/// How many calls are remembered of an end that fails so, a second apart.
+async fn ended(faults: &[Option<FaultKind>]) -> Option<u32> {
+    let fixture = Fixture::new(SimSettings::default());
+    let (handle, token) = fixture.existing(1).await;
+    let mut memory = BTreeMap::from([(instance(1), InstanceMemory::new(at(0)))]);
+    for (turn, fault) in faults.iter().enumerate() {
+        if let Some(fault) = fault {
+            let fault = Fault::next(Op::Destroy, 1, fault.clone());
+            fixture.provider.sim.world().inject(fault);
+        }
+        let intents = fixture.journal.open_intents(&web()).unwrap();
+        let plan = plan(vec![destroy(1, &handle, &token)]);
+        let report = apply(&plan, &fixture.ctx()).await;
+        remember_unanswered(&mut memory, (&plan, &intents), &report, at(turn as i64));
+    }
+    let told = memory.remove(&instance(1))?.unheeded?;
+    assert_eq!(told.last, at(faults.len() as i64 - 1));
+    Some(told.calls)
+}
+
+#[tokio::test]
+async fn ends_without_an_answer_are_counted_too() {
+    let lost = || Some(FaultKind::LostRequest);
+    assert_eq!(ended(&[None]).await, None);
+    assert_eq!(ended(&[lost()]).await, Some(1));
+    // The refusal of a repeat is no answer to the first call.
+    let refused = Some(FaultKind::Error(ErrorClass::Auth));
+    assert_eq!(ended(&[lost(), refused, lost()]).await, Some(3));
+}
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }

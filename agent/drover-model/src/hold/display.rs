@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::Hold;
-use crate::{GroupName, InstanceId, OutageMode, ProviderRef, Timestamp, counted, plural};
+use crate::{
+    ErrorClass, GroupName, InstanceId, OutageMode, ProviderRef, Timestamp, counted, plural,
+};
 
 /// What is listed no more: instances of the group, and of others.
 struct Vanished(u32, u32);
@@ -417,6 +419,13 @@ impl fmt::Display for Hold {
             Self::LaunchesRefused { provider, message } => write!(
                 f,
                 "provider {provider} refuses launches, so nothing that serves makes way for a successor until one works: {message}"
+            ),
+            Self::EndRefused {
+                class: ErrorClass::Unknown,
+                message,
+            } => write!(
+                f,
+                "nobody knows whether the provider ends the instance, and it is asked again: {message}"
             ),
             Self::EndRefused { class, message } => write!(
                 f,

@@ -94,9 +94,18 @@ impl<'a> Stage<'a> {
         let answered = |id: &InstanceId, memory: &InstanceMemory| {
             memory.unanswered.is_some() && !open.contains(id)
         };
+        let heeded = |id: &InstanceId| {
+            let destroys = self.intents.destroys.get(id).into_iter().flatten();
+            let updates = self.intents.updates.get(id).into_iter().flatten();
+            let mut asked = destroys.chain(updates);
+            !asked.any(|intent| intent.state == IntentState::Sent)
+        };
         for (id, memory) in &mut self.memory {
             if answered(id, memory) {
                 memory.unanswered = None;
+            }
+            if memory.unheeded.is_some() && heeded(id) {
+                memory.unheeded = None;
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use drover_model::{
     Action, Activity, Cause, Classified, DrainProgress, ErrorClass, Held, Hold, InstanceClass,
     InstanceId, Intent, IntentId, IntentKind, IntentState, Member, OnDrainTimeout, Precondition,
-    Reason, Settlement, SettlementOutcome, Step, Unanswered,
+    Reason, Settlement, SettlementOutcome, Step, Timestamp, Unanswered,
 };
 
 use super::draft::{Course, Draft};
@@ -96,17 +96,18 @@ impl<'a> Draft<'a> {
 
     /// Repeats a call that has no answer: soon, and then less and less often.
     pub(super) fn repeat_when_due(&mut self, intent: &'a Intent) {
-        let due = self.told(intent).map(|told| {
-            let doublings = told.calls.saturating_sub(1).min(REPEAT_DOUBLINGS);
-            later(
-                told.last,
-                REPEAT_FIRST * (1_u32 << doublings).min(REPEAT_MOST),
-            )
-        });
+        let due = self.told(intent).map(asked_again);
         match due.filter(|due| *due > self.input.now) {
             Some(due) => self.wake(due),
             None => self.repeat(intent),
         }
+    }
+
+    /// Returns when a call that ends or changes an instance is repeated, which has no answer.
+    pub(super) fn repeated_at(&self, id: &InstanceId) -> Timestamp {
+        let memory = self.input.classified.memory.get(id);
+        let told = memory.and_then(|memory| memory.unheeded.as_deref());
+        told.map_or(self.input.now, asked_again)
     }
 
     /// Returns what the calls of a create or an adoption came to. None: nobody remembers one.
@@ -222,7 +223,8 @@ impl<'a> Draft<'a> {
                 self.close(intent.id, SettlementOutcome::Superseded);
             }
             let due = match &first.state {
-                IntentState::Intended | IntentState::Sent => self.input.now,
+                IntentState::Intended => self.input.now,
+                IntentState::Sent => self.repeated_at(&member.id),
                 IntentState::Failed { class, at, .. } => later(*at, destroy_retry(*class)),
                 IntentState::Acked { at, .. } => later(*at, DESTROY_REPEAT),
             };
@@ -246,7 +248,9 @@ impl<'a> Draft<'a> {
         let destroys = self.intents.destroys.iter();
         let refused = destroys.filter_map(|(id, intents)| {
             let there = members.contains_key(*id) || kept.contains_key(*id);
-            let hold = intents.first().and_then(|intent| refused_end(intent));
+            let hold = intents
+                .first()
+                .and_then(|intent| refused_end(intent).or_else(|| self.unheeded_end(intent)));
             hold.filter(|_| there).map(|hold| ((*id).clone(), hold))
         });
         let mut refused: BTreeMap<InstanceId, Held> = refused.collect();
@@ -257,6 +261,22 @@ impl<'a> Draft<'a> {
         if let Some(held) = first.or_else(|| refused.into_values().next()) {
             self.hold(held);
         }
+    }
+
+    /// Returns the hold of an end that has no answer for so long that it was asked for more than once.
+    fn unheeded_end(&self, intent: &Intent) -> Option<Held> {
+        let IntentKind::Destroy {
+            instance, reason, ..
+        } = &intent.kind
+        else {
+            return None;
+        };
+        let told = elapsed(intent.issued_at, self.input.now) >= UNFINISHED_TOLD;
+        if intent.state != IntentState::Sent || !told {
+            return None;
+        }
+        let message = intent.said.clone()?;
+        Some(end_refused(instance, *reason, ErrorClass::Unknown, message))
     }
 
     /// Returns the hold that the group has for an end that is refused.
@@ -444,16 +464,23 @@ fn refused_end(intent: &Intent) -> Option<Held> {
     else {
         return None;
     };
-    Some(Held {
+    Some(end_refused(instance, *reason, *class, message.clone()))
+}
+
+fn end_refused(instance: &InstanceId, reason: Reason, class: ErrorClass, message: String) -> Held {
+    Held {
         instance: Some(instance.clone()),
-        ..held_for(
-            *reason,
-            Hold::EndRefused {
-                class: *class,
-                message: message.clone(),
-            },
-        )
-    })
+        ..held_for(reason, Hold::EndRefused { class, message })
+    }
+}
+
+/// Returns when a call without an answer is repeated: soon, and then less and less often.
+fn asked_again(told: &Unanswered) -> Timestamp {
+    let doublings = told.calls.saturating_sub(1).min(REPEAT_DOUBLINGS);
+    later(
+        told.last,
+        REPEAT_FIRST * (1_u32 << doublings).min(REPEAT_MOST),
+    )
 }
 
 /// Returns how long a destroy that was refused waits.

@@ -390,7 +390,7 @@ impl<'a> Draft<'a> {
                 ..
             } => return,
             IntentState::Failed { at, .. } => later(*at, UPDATE_RETRY),
-            IntentState::Sent => self.input.now,
+            IntentState::Sent => self.repeated_at(id),
             IntentState::Acked { at, .. } => later(*at, UPDATE_REPEAT),
         };
         let Some(member) = self.input.classified.members.get(id) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Action, ErrorClass, ExitReport, GroupPhase, Hold, IntentState, Plan, ProviderPhase, Reason,
-    Step,
+    Step, Unanswered,
 };
 
 use super::holds;
@@ -78,6 +78,50 @@ fn an_end_that_may_have_taken_effect_is_asked_for_again_though_nobody_wants_it_a
             verbs(&fixture)
         );
     }
+}
+
+#[test]
+fn an_end_without_an_answer_is_asked_for_less_and_less_often_and_told_of() {
+    let unheeded = |calls: u32, last: i64| {
+        let mut fixture = Fixture::converged(3);
+        fixture.group.spec.size = 2;
+        fixture.destroy("web-3", Reason::ScaleIn, IntentState::Sent);
+        fixture.intents[0].said = Some("disk busy".to_owned());
+        fixture.intents[0].issued_at = at(-30);
+        let memory = fixture.memory.get_mut(&id("web-3")).unwrap();
+        memory.unheeded = Some(Box::new(Unanswered {
+            calls,
+            last: at(last),
+            refused_since: None,
+        }));
+        fixture
+    };
+    for (calls, wait) in [(1, 1), (2, 2), (5, 16), (6, 30), (40, 30)] {
+        let (plan, report) = unheeded(calls, 1 - wait).planned();
+        assert!(plan.steps.is_empty(), "after {calls}: {:?}", plan.steps);
+        assert_eq!(report.timer_at, Some(at(1)), "after {calls}");
+        assert_eq!(holds(&report), ["EndRefused"]);
+        assert_eq!(
+            report.holds[0].hold.to_string(),
+            "nobody knows whether the provider ends the instance, and it is asked again: disk busy"
+        );
+        assert_eq!(verbs(&unheeded(calls, -wait)), ["destroy"], "after {calls}");
+    }
+    // For half a minute it is nothing to tell.
+    let mut fixture = unheeded(3, -1);
+    fixture.intents[0].issued_at = at(-29);
+    assert!(holds(&fixture.planned().1).is_empty());
+    // It is forgotten with the answer, and what nobody remembers is asked at once.
+    let classified = |state| {
+        let mut fixture = unheeded(3, -1);
+        fixture.intents[0].state = state;
+        fixture.classified().memory[&id("web-3")].unheeded.clone()
+    };
+    assert!(classified(IntentState::Sent).is_some());
+    assert_eq!(classified(refused(ErrorClass::Auth, -1)), None);
+    let mut fixture = unheeded(3, 0);
+    fixture.memory.get_mut(&id("web-3")).unwrap().unheeded = None;
+    assert_eq!(verbs(&fixture), ["destroy"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use drover_model::{
     Amount, ErrorClass, FieldClass, InPlace, InPlaceUpdate, IntentKind, OrderVerb, PauseCause,
-    RolloutState, SettlementOutcome, Step,
+    RolloutState, SettlementOutcome, Step, Unanswered,
 };
 
 use super::*;
@@ -213,6 +213,22 @@ fn a_change_without_an_answer_is_repeated_and_nothing_new_is_decided() {
     let (plan, _) = fixture.later(5).planned();
     assert!(matches!(plan.steps[0].action, Action::Resend { .. }));
     assert!(changes(&plan).is_empty() && drains(&plan).is_empty());
+    // Less and less often: after the third call four seconds pass.
+    let told = |last| Unanswered {
+        calls: 3,
+        last: at(last),
+        refused_since: None,
+    };
+    let changed = id("web-1");
+    let memory = fixture.memory.get_mut(&changed).unwrap();
+    memory.unheeded = Some(Box::new(told(2)));
+    assert!(fixture.planned().0.steps.is_empty());
+    let memory = fixture.memory.get_mut(&changed).unwrap();
+    memory.unheeded = Some(Box::new(told(1)));
+    assert!(matches!(
+        fixture.planned().0.steps[0].action,
+        Action::Resend { .. }
+    ));
 }
 
 #[test]

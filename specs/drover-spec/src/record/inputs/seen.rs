@@ -314,6 +314,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         notice,
         lease,
         unanswered,
+        unheeded,
     } = memory;
     let mut map = MapOf::new().text("firstSeen", &format_time(*first_seen));
     for (key, time) in [
@@ -344,6 +345,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
     flagged(map, "completed", *completed)
         .optional("absent", absent)
         .optional("unanswered", unanswered.as_deref().map(unanswered_out))
+        .optional("unheeded", unheeded.as_deref().map(unanswered_out))
         .build()
 }
 
@@ -362,6 +364,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         "completed",
         "absent",
         "unanswered",
+        "unheeded",
     ])?;
     let absence = |reader: &Reader<'_>| {
         reader.only(&["since", "last", "listings"])?;
@@ -386,6 +389,9 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         lease: reader.optional_with("lease", Reader::time)?,
         unanswered: reader
             .optional_with("unanswered", unanswered_in)?
+            .map(Box::new),
+        unheeded: reader
+            .optional_with("unheeded", unanswered_in)?
             .map(Box::new),
     })
 }
