@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -302,7 +303,8 @@ impl SshAgent {
             .expect("these tests need `ssh-agent` (package openssh-client)");
         let agent = Self { socket, process };
         let begun = Instant::now();
-        while !agent.socket.exists() {
+        // The file is there a moment before anybody listens.
+        while UnixStream::connect(&agent.socket).is_err() {
             assert!(begun.elapsed() < START_TIMEOUT, "ssh-agent does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
