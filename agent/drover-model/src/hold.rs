@@ -426,6 +426,13 @@ pub enum Hold {
         /// The call and what it said, for people.
         message: String,
     },
+    /// The provider refuses to change an instance in place, and not for good. It is asked again.
+    ChangeRefused {
+        /// The class of its answer.
+        class: ErrorClass,
+        /// The call and what it said, for people.
+        message: String,
+    },
     /// The source could not be read or verified for longer than the agent's file allows.
     SourceOutage {
         /// What goes on meanwhile.
@@ -533,6 +540,7 @@ impl Hold {
             Self::SecretUnresolved { .. } => "SecretUnresolved",
             Self::LaunchesRefused { .. } => "LaunchesRefused",
             Self::EndRefused { .. } => "EndRefused",
+            Self::ChangeRefused { .. } => "ChangeRefused",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
             Self::StateUntrusted { .. } => "StateUntrusted",

@@ -128,6 +128,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }
         | Hold::EndRefused { .. }
+        | Hold::ChangeRefused { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped

@@ -432,6 +432,18 @@ impl fmt::Display for Hold {
                 "the provider refuses to end the instance, and is asked again ({}): {message}",
                 class.as_str()
             ),
+            Self::ChangeRefused {
+                class: ErrorClass::Unknown,
+                message,
+            } => write!(
+                f,
+                "nobody knows whether the provider changes the instance, and it is asked again: {message}"
+            ),
+            Self::ChangeRefused { class, message } => write!(
+                f,
+                "the provider refuses to change the instance in place, and is asked again ({}): {message}",
+                class.as_str()
+            ),
             Self::SourceOutage { mode, since } => {
                 let goes_on = match mode {
                     OutageMode::HealOnly => "instances are healed and nothing else is done",

@@ -451,6 +451,7 @@ impl Draft<'_> {
         slowed
             || self.input.fences.iter().any(refused)
             || self.told_refused_end().is_some()
+            || self.lacks_leave_to_change()
             || observes(self.input)
             || self.zones_closed().is_some()
             || self.withheld(Reason::Update).is_some()
@@ -594,6 +595,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::EndRefused { .. }
+        | Hold::ChangeRefused { .. }
         | Hold::SourceUnavailable { .. } => false,
     }
 }

@@ -111,6 +111,7 @@ impl Draft<'_> {
             self.only_watch();
         } else {
             self.tell_refused_end();
+            self.tell_refused_change();
         }
         self.count_removed();
         self.count_kept();

@@ -20,7 +20,7 @@ const DESTROY_RETRY: Duration = Duration::from_secs(15);
 const DESTROY_REFUSED_RETRY: Duration = Duration::from_mins(5);
 
 /// A launch that is listed and has no answer is told of after this time: by then it was asked for more than once.
-const UNFINISHED_TOLD: Duration = Duration::from_secs(30);
+pub(super) const UNFINISHED_TOLD: Duration = Duration::from_secs(30);
 
 /// A call without an answer is repeated after this time, and after twice as long each time.
 const REPEAT_FIRST: Duration = Duration::from_secs(1);

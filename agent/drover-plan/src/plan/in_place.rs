@@ -4,6 +4,7 @@
 //! What restarts is out of service, and comes back: it counts as staying, so that nothing is made in
 //! its place, and as being on its way out, so that it takes from every limit that an end would.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_model::{
@@ -14,15 +15,18 @@ use drover_model::{
 
 use super::admit::{DESTROY_GRACE, observed};
 use super::draft::Draft;
-use super::follow_up::{DECIDE_ANEW, failed};
+use super::follow_up::{DECIDE_ANEW, UNFINISHED_TOLD, failed};
 use super::held_for;
 use super::target::Fresh;
 use crate::numbers::serves;
 use crate::restarts;
-use crate::time::later;
+use crate::time::{elapsed, later};
 
 /// A change in place that the provider could not begin is decided anew after this time.
 const UPDATE_RETRY: Duration = Duration::from_secs(15);
+
+/// One that it refused for its credentials is decided anew after this time: somebody has to mend that first.
+const UPDATE_REFUSED_RETRY: Duration = Duration::from_mins(5);
 
 /// A change in place that the provider accepted and that shows no effect is repeated after this time;
 /// the call is idempotent.
@@ -364,6 +368,69 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Returns whether the provider refuses changes for its credentials: no others are begun meanwhile.
+    pub(super) fn lacks_leave_to_change(&self) -> bool {
+        let mut updates = self.intents.updates.values().flatten();
+        updates.any(|intent| {
+            let IntentState::Failed { class, .. } = &intent.state else {
+                return false;
+            };
+            *class == ErrorClass::Auth && !self.is_settled(intent)
+        })
+    }
+
+    /// Says that the provider refuses to change an instance in place, or does not answer: of one instance, however many
+    /// there are, and of the same one as long as that lasts.
+    pub(super) fn tell_refused_change(&mut self) {
+        let updates = self.intents.updates.iter();
+        let refused = updates.filter_map(|(id, intents)| {
+            let hold = intents
+                .iter()
+                .find_map(|intent| self.refused_change(intent));
+            Some(((*id).clone(), hold?))
+        });
+        let mut refused: BTreeMap<InstanceId, Hold> = refused.collect();
+        let mut told = self.input.recorded.holds.iter();
+        let told = told.find(|held| matches!(held.hold, Hold::ChangeRefused { .. }));
+        let of_told = told.and_then(|told| told.instance.as_ref());
+        let same = of_told.and_then(|id| refused.remove_entry(id));
+        // Decided anew, it is not over.
+        let asked_anew = of_told.zip(told).filter(|(id, _)| {
+            let changes = |step: &Step| matches!(&step.action, Action::Update(update) if update.instance == **id);
+            self.steps.iter().any(changes)
+        });
+        let asked_anew = asked_anew.map(|(id, told)| (id.clone(), told.hold.clone()));
+        if let Some((id, hold)) = same.or(asked_anew).or_else(|| refused.pop_first()) {
+            self.hold(Held {
+                instance: Some(id),
+                ..held_for(Reason::Update, hold)
+            });
+        }
+    }
+
+    /// Returns the hold of a change that the provider refuses, or that has no answer for so long that it was asked for more
+    /// than once.
+    fn refused_change(&self, intent: &Intent) -> Option<Hold> {
+        match &intent.state {
+            IntentState::Failed {
+                // One is replaced, one is gone, and too many calls are fewer after a while.
+                class: ErrorClass::InvalidSpec | ErrorClass::NotFound | ErrorClass::Throttled,
+                ..
+            } => None,
+            IntentState::Failed { class, message, .. } => Some(Hold::ChangeRefused {
+                class: *class,
+                message: message.clone(),
+            }),
+            IntentState::Sent if elapsed(intent.issued_at, self.input.now) >= UNFINISHED_TOLD => {
+                Some(Hold::ChangeRefused {
+                    class: ErrorClass::Unknown,
+                    message: intent.said.clone()?,
+                })
+            }
+            IntentState::Sent | IntentState::Intended | IntentState::Acked { .. } => None,
+        }
+    }
+
     /// Follows changes in place up: repeats those without an answer, with the same token, and those that were taken and
     /// show no effect, as long as their template is asked for.
     pub(super) fn follow_updates(&mut self) {
@@ -389,6 +456,11 @@ impl<'a> Draft<'a> {
                 class: ErrorClass::InvalidSpec | ErrorClass::NotFound,
                 ..
             } => return,
+            IntentState::Failed {
+                class: ErrorClass::Auth,
+                at,
+                ..
+            } => later(*at, UPDATE_REFUSED_RETRY),
             IntentState::Failed { at, .. } => later(*at, UPDATE_RETRY),
             IntentState::Sent => self.repeated_at(id),
             IntentState::Acked { at, .. } => later(*at, UPDATE_REPEAT),

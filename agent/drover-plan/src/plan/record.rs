@@ -358,7 +358,8 @@ fn goes_on(before: &Held, now: &Held) -> bool {
                 && same_policy(&one.policy, &other.policy)
         }
         (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. })
-        | (Hold::EndRefused { class: one, .. }, Hold::EndRefused { class: other, .. }) => {
+        | (Hold::EndRefused { class: one, .. }, Hold::EndRefused { class: other, .. })
+        | (Hold::ChangeRefused { class: one, .. }, Hold::ChangeRefused { class: other, .. }) => {
             one == other
         }
         (Hold::ObservationPartial { .. }, Hold::ObservationPartial { .. })

@@ -161,6 +161,7 @@ impl<'a> Draft<'a> {
                 None if !self.one_may_go() => continue,
                 None => self.refusal_to_retire(member, Reason::Update),
                 Some(_) if !self.has_room_in_place() => continue,
+                Some(_) if self.lacks_leave_to_change() => continue,
                 Some(_) if backs_off.is_some() => backs_off.clone(),
                 Some(InPlace::Live) => self.out_of_reach(member, Reason::Update),
                 Some(InPlace::Restart) => self.refusal(member, Reason::Update),

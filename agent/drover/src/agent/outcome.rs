@@ -205,6 +205,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::SecretUnresolved { .. }
         | Hold::LaunchesRefused { .. }
         | Hold::EndRefused { .. }
+        | Hold::ChangeRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::SourceUnavailable { .. } => None,
     }

@@ -70,7 +70,9 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::OwnerUnproven { group, instances } => map
             .text("group", group.as_str())
             .number("instances", *instances),
-        Hold::ProviderFailed { class, message } | Hold::EndRefused { class, message } => {
+        Hold::ProviderFailed { class, message }
+        | Hold::EndRefused { class, message }
+        | Hold::ChangeRefused { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
         Hold::OwnerStillActs { owner, instances } => {
@@ -591,6 +593,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             message: data.text("message")?,
         },
         "EndRefused" => Hold::EndRefused {
+            class: error_class(&data.get("class")?)?,
+            message: data.text("message")?,
+        },
+        "ChangeRefused" => Hold::ChangeRefused {
             class: error_class(&data.get("class")?)?,
             message: data.text("message")?,
         },

@@ -559,3 +559,60 @@ fn who_is_lost_while_the_provider_changes_it_is_not_replaced() {
     fixture.intents.clear();
     assert_eq!(ends(&fixture.planned().0), 1);
 }
+
+#[test]
+fn a_change_that_is_refused_for_the_credentials_is_told_and_nothing_else_is_begun() {
+    let mut fixture = undrained(sparing(outdated(3, 1, 2), 3));
+    fixture.group.spec.rollout.first_batch = 3;
+    let (plan, _) = fixture.planned();
+    assert_eq!(changes(&plan).len(), 3);
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, failed(ErrorClass::Auth, 0));
+    for now in [5, 299] {
+        let (plan, report) = fixture.later(now).planned();
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        assert!(plan.next.rollout.as_ref().unwrap().clock_stood_still);
+        let held = report
+            .holds
+            .iter()
+            .find(|held| held.hold.code() == "ChangeRefused")
+            .unwrap();
+        assert_eq!(held.instance, Some(id("web-1")));
+        let words = held.hold.to_string();
+        assert!(words.contains("is asked again (auth): "), "{words}");
+        fixture.recorded = plan.next;
+    }
+    // Once it is decided anew the hold stays until there is an answer.
+    let (plan, _) = fixture.later(300).planned();
+    assert!(matches!(plan.steps[0].action, Action::Settle(_)));
+    fixture.recorded = plan.next;
+    fixture.intents.clear();
+    let (plan, report) = fixture.later(301).planned();
+    assert!(!changes(&plan).is_empty());
+    assert!(holds(&report).contains(&"ChangeRefused"));
+    let taken = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(301, taken, acked(301));
+    assert!(!holds(&fixture.later(302).planned().1).contains(&"ChangeRefused"));
+}
+
+#[test]
+fn a_change_without_an_answer_is_told_after_half_a_minute() {
+    let mut fixture = undrained(sparing(outdated(2, 1, 2), 1));
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, IntentState::Sent);
+    fixture.intents[0].said = Some("internal error".to_owned());
+    assert!(!holds(&fixture.later(29).planned().1).contains(&"ChangeRefused"));
+    let (_, report) = fixture.later(30).planned();
+    let held = report
+        .holds
+        .iter()
+        .find(|held| held.hold.code() == "ChangeRefused");
+    assert_eq!(
+        held.unwrap().hold.to_string(),
+        "nobody knows whether the provider changes the instance, and it is asked again: internal error"
+    );
+}

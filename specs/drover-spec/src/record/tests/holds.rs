@@ -219,6 +219,10 @@ pub(super) fn all_holds(
             class: drover_model::ErrorClass::InvalidSpec,
             message: why.clone(),
         },
+        Hold::ChangeRefused {
+            class: drover_model::ErrorClass::Auth,
+            message: why.clone(),
+        },
         Hold::SourceOutage {
             mode: drover_model::OutageMode::HoldCapacity,
             since: "2026-11-22T03:00:00Z".parse().unwrap(),
@@ -228,7 +232,7 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 80, "a hold is missing from the list");
+    assert_eq!(codes.len(), 81, "a hold is missing from the list");
     holds
 }
 

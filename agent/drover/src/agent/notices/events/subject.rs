@@ -110,6 +110,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::ClockStepped
         | Hold::LaunchesRefused { .. }
         | Hold::EndRefused { .. }
+        | Hold::ChangeRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. }
