@@ -495,8 +495,7 @@ impl GroupEntry {
 
     /// Takes up what a task did.
     fn take(&mut self, name: &GroupName, finished: Finished) {
-        let phase_before = self.recorded.phase;
-        let holds_before: BTreeSet<_> = self.recorded.holds.iter().map(|h| h.hold.code()).collect();
+        let before = Arc::clone(&self.recorded);
         self.numbered = true;
         let rested = finished.report.planned
             && finished.report.steps.is_empty()
@@ -533,7 +532,7 @@ impl GroupEntry {
             (Some(_), Some(_), _) | (None, _, _) => {}
         }
         if self.record(recorded) {
-            log_transition(name, phase_before, &holds_before, self);
+            log_transition(&before, &self.recorded);
         }
         for note in finished.notes {
             self.audit.note(note);
@@ -571,8 +570,10 @@ impl GroupEntry {
         if record {
             let next = entry::held(&self.recorded, &holds, now);
             if next != *self.recorded {
+                let before = Arc::clone(&self.recorded);
                 self.record(Arc::new(next));
                 self.pending.store = true;
+                log_transition(&before, &self.recorded);
             }
         }
         self.report_unplanned(holds, None);

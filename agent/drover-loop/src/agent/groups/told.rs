@@ -3,22 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use drover_model::{GroupName, GroupPhase, Heeded, Held, InstanceId, RecordedGroup, RecordedOrder};
+use drover_model::{GroupName, Heeded, Held, InstanceId, RecordedGroup, RecordedOrder};
 use tracing::{debug, info};
 
-use crate::entry::GroupEntry;
-
 /// Logs what began and ended for a group.
-pub(super) fn log_transition(
-    name: &GroupName,
-    phase_before: GroupPhase,
-    holds_before: &BTreeSet<&'static str>,
-    entry: &GroupEntry,
-) {
-    let recorded = &entry.recorded;
-    if recorded.phase != phase_before {
+pub(super) fn log_transition(before: &RecordedGroup, recorded: &RecordedGroup) {
+    let name = &recorded.name;
+    if recorded.phase != before.phase {
         info!(group = %name, phase = recorded.phase.as_str(), "phase changed");
     }
+    let holds_before: BTreeSet<_> = before.holds.iter().map(|held| held.hold.code()).collect();
     let is_new = |held: &&Held| !held.hold.is_routine() && !holds_before.contains(held.hold.code());
     for (held, whom) in one_by_reason(recorded.holds.iter().filter(is_new)) {
         let instances = (!whom.is_empty()).then(|| instances(&whom));
