@@ -348,15 +348,13 @@ impl Inner {
 
     pub(crate) fn listed(&self, description: &Description) -> Result<Listed, ProviderError> {
         let ownership = self.owner_of(description);
-        let entry = ownership
-            .as_ref()
-            .and_then(|owner| self.ledger.get(&owner.token));
-        let ends = entry.is_some_and(|entry| entry.state == State::Ended);
+        let owner = ownership.as_ref();
+        let ends = owner.and_then(|owner| self.end_agreed(&owner.token, &description.id));
         let tag = |name: &str| description.tags.get(name).filter(|tag| !tag.is_empty());
         let provider_ref = ProviderRef::parse(&description.id);
         Ok(Listed {
             provider_ref: provider_ref.map_err(|error| spec::invalid(error.to_string()))?,
-            phase: if ends {
+            phase: if ends.is_some() {
                 ProviderPhase::Stopping
             } else {
                 // A plugin describes what there is, and nothing more of it.
@@ -410,8 +408,7 @@ impl Inner {
                 && owner.fleet == request.fleet
         });
         let owner = owner.ok_or_else(|| not_ours(instance))?;
-        let entry = self.ledger.get(&owner.token);
-        let agreed = entry.filter(|entry| entry.state == State::Ended);
+        let agreed = self.end_agreed(&owner.token, instance.as_str());
         // Agreed to, and still listed: the listing is behind. Asked again only when it no longer can be.
         if agreed.is_some_and(|entry| !self.is_past(&entry)) {
             return Ok(());
@@ -426,6 +423,14 @@ impl Inner {
                     .await
             }
         }
+    }
+
+    /// Returns the entry of an instance that the plugin has agreed to end. A plugin may have made several with one token, and
+    /// agrees to the end of one of them.
+    fn end_agreed(&self, token: &Token, id: &str) -> Option<Entry> {
+        let entry = self.ledger.get(token)?;
+        let is_it = entry.id.as_deref() == Some(id);
+        (is_it && entry.state == State::Ended).then_some(entry)
     }
 
     async fn ask_to_end(&self, instance: &ProviderRef, ending: Ending) -> Result<(), CallError> {

@@ -360,6 +360,19 @@ fn make_twice(world: &World, instance: &str) -> ProviderRef {
 }
 
 #[tokio::test]
+async fn what_is_told_of_several_instances_under_one_id_is_what_there_is_now() {
+    let mut world = World::web();
+    world.converge().await;
+    for (instance, surplus) in [("web-2", "1 instance too"), ("web-3", "2 instances too")] {
+        make_twice(&world, instance);
+        world.passes(60).await;
+        let told = told(&world);
+        assert!(told[0].contains(surplus), "{told:?}");
+        assert!(told[0].contains(&format!("{instance} is ")), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_instance_that_a_person_has_replaced_takes_along_what_stands_under_its_id() {
     for restarts in [false, true] {
         let mut world = World::web();

@@ -371,7 +371,6 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::AdoptedSurplus { .. }, Hold::AdoptedSurplus { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
         | (Hold::StrayInstances { .. }, Hold::StrayInstances { .. })
-        | (Hold::DuplicateInstances { .. }, Hold::DuplicateInstances { .. })
         | (Hold::ClusterDegraded { .. }, Hold::ClusterDegraded { .. })
         | (Hold::ClusterUnknown { .. }, Hold::ClusterUnknown { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })

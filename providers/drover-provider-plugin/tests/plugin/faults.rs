@@ -46,7 +46,7 @@ async fn a_lost_reply_makes_nothing_twice() {
 async fn a_lost_reply_and_a_listing_that_is_behind_make_nothing_twice() {
     for trouble in [Trouble::LostReply, Trouble::MadeAndFailed, Trouble::NoId] {
         let mut scope = Scope::new();
-        scope.fake.set_lag(Duration::from_millis(300));
+        scope.fake.set_lag(Duration::from_mins(1));
         scope.fake.trouble(PROVISION, trouble.clone());
         let provider = scope.open();
         let first = provider.provision(&request(1)).await;
@@ -60,7 +60,7 @@ async fn a_lost_reply_and_a_listing_that_is_behind_make_nothing_twice() {
         let provider = scope.open();
         let second = provider.provision(&request(1)).await;
         assert_failed(second, ErrorClass::Unknown, "listings decide");
-        tokio::time::sleep(Duration::from_millis(350)).await;
+        scope.fake.set_lag(Duration::ZERO);
         make(&provider, &request(1)).await;
         assert_eq!(
             (scope.fake.count(), scope.fake.calls(PROVISION).len()),
@@ -98,7 +98,7 @@ async fn a_call_that_never_arrived_is_repeated_once_no_listing_can_be_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_repeated_while_its_outcome_is_open_is_answered_from_the_latest_listing() {
     let scope = Scope::new();
-    scope.fake.set_lag(Duration::from_millis(300));
+    scope.fake.set_lag(Duration::from_mins(1));
     scope.fake.trouble(PROVISION, Trouble::LostReply);
     let provider = scope.open();
     let open = provider.provision(&request(1)).await;
@@ -112,7 +112,7 @@ async fn a_call_that_is_repeated_while_its_outcome_is_open_is_answered_from_the_
     }
     assert_eq!(scope.fake.calls(DESCRIBE).len(), asked);
     // The next listing has it.
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    scope.fake.set_lag(Duration::ZERO);
     scope.clock.advance(Duration::from_secs(1));
     assert_eq!(listed(&provider).await, 1);
     make(&provider, &request(1)).await;
@@ -367,6 +367,28 @@ async fn ending_is_made_idempotent() {
         (scope.fake.calls(DESTROY).len(), scope.fake.count()),
         (4, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_one_token_has_made_each_is_ended() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let request = request(1);
+    let one = make(&provider, &request).await;
+    let other = "made-beside-it";
+    scope
+        .fake
+        .add_stranger(other, scope.fake.tags(one.as_str()));
+    provider.destroy(&destroying(&request, &one)).await.unwrap();
+    // The plugin has agreed to one end. That says nothing of the other instance.
+    let listed = provider.list(&fleet()).await.unwrap().instances;
+    let seen = listed
+        .iter()
+        .map(|it| (it.provider_ref.as_str(), &it.phase));
+    assert_eq!(seen.collect::<Vec<_>>(), [(other, &ProviderPhase::Running)]);
+    let end = destroying(&request, &listed[0].provider_ref);
+    provider.destroy(&end).await.unwrap();
+    assert_eq!(scope.fake.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
