@@ -59,7 +59,7 @@ impl<'a> Draft<'a> {
         let waiting = self.target_waiting();
         if room == 0 && outdated.is_empty() {
             if self.resting.is_none() {
-                self.hold(held_for(Reason::Update, Hold::RolloutWindow { waiting }));
+                self.wait_for(waiting);
             }
             return;
         }
@@ -98,6 +98,13 @@ impl<'a> Draft<'a> {
             self.hold(slower(first, waiting));
         }
         if slots == most && self.resting.is_none() && !self.explains(Reason::Update) {
+            self.wait_for(waiting);
+        }
+    }
+
+    /// Says that a rollout waits for what is on its way. Where that is nothing, a change that is refused says more.
+    fn wait_for(&mut self, waiting: u32) {
+        if waiting > 0 || !self.lacks_leave_to_change() {
             self.hold(held_for(Reason::Update, Hold::RolloutWindow { waiting }));
         }
     }

@@ -572,6 +572,7 @@ fn a_change_that_is_refused_for_the_credentials_is_told_and_nothing_else_is_begu
     for now in [5, 299] {
         let (plan, report) = fixture.later(now).planned();
         assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        assert!(!holds(&report).contains(&"RolloutWindow"));
         assert!(plan.next.rollout.as_ref().unwrap().clock_stood_still);
         let held = report
             .holds
