@@ -322,19 +322,37 @@ fn float(text: &str) -> Result<f64, NumberTooLarge> {
 /// Writes a number: with an exponent below 1e-6 and from 1e21 on, with the fewest digits that read back as the same.
 fn number(out: &mut String, number: f64) {
     let size = number.abs();
-    let plain = size == 0.0 || (1e-6..1e21).contains(&size);
-    // Writing to a string cannot fail.
-    let _ = if plain {
-        write!(out, "{number}")
-    } else {
-        let text = format!("{number:e}");
-        match text.split_once('e') {
-            Some((digits, exponent)) if !exponent.starts_with('-') => {
-                write!(out, "{digits}e+{exponent}")
-            }
-            Some(_) | None => write!(out, "{text}"),
+    if size == 0.0 || (1e-6..1e21).contains(&size) {
+        out.push_str(&even(number, format!("{number}"), |places| {
+            format!("{number:.places$}")
+        }));
+        return;
+    }
+    let text = even(number, format!("{number:e}"), |places| {
+        format!("{number:.places$e}")
+    });
+    match text.split_once('e') {
+        Some((digits, exponent)) if !exponent.starts_with('-') => {
+            out.extend([digits, "e+", exponent]);
         }
+        Some(_) | None => out.push_str(&text),
+    }
+}
+
+/// Returns `shortest`, or another text that is as short and as near: of two, Rust takes the one that is farther from zero,
+/// and Go the one whose last digit is even, as `rounded` to so many places does. Only fractions have such texts.
+fn even(number: f64, shortest: String, rounded: impl Fn(usize) -> String) -> String {
+    let Some((_, fraction)) = shortest.split_once('.') else {
+        return shortest;
     };
+    let places = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    let other = rounded(places);
+    // The nearest text may be that of the number below, where those are denser.
+    if other.parse() == Ok(number) {
+        other
+    } else {
+        shortest
+    }
 }
 
 /// Writes a text. What HTML and JavaScript might stumble over is escaped.
