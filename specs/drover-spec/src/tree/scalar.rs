@@ -66,17 +66,32 @@ pub(crate) fn taken_for(text: &str) -> Option<&'static str> {
     if words.into_iter().any(spelled) {
         return Some("a boolean");
     }
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let binary = unsigned.strip_prefix("0b");
-    let binary = binary.is_some_and(|digits| {
-        !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0' | b'1' | b'_'))
-    });
-    let begins = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.');
-    let number = |text: &str| {
-        let resolved = resolve(&text.replace('_', ""));
-        !matches!(resolved, Ok(Resolved::Text))
+    if text.starts_with("0o") && resolve(text) != Ok(Resolved::Text) {
+        return Some("a text");
+    }
+    let sign = text.strip_prefix(['-', '+']);
+    let unsigned = sign.unwrap_or(text);
+    if is_prefixed(unsigned) && resolve(text) == Ok(Resolved::Text) {
+        return Some("a number");
+    }
+    let begins = |first: char| first.is_ascii_digit() || first == '.';
+    let begins = unsigned.starts_with(begins) || (sign.is_some() && unsigned.starts_with('_'));
+    let number = |text: &str| resolve(&text.replace('_', "")) != Ok(Resolved::Text);
+    (begins && text.contains('_') && number(text)).then_some("a number")
+}
+
+/// Returns whether an unsigned text is a number of another base to some reader: in Go the letter may be a capital.
+fn is_prefixed(unsigned: &str) -> bool {
+    let Some((prefix, digits)) = unsigned.split_at_checked(2) else {
+        return false;
     };
-    (binary || (begins && text.contains('_') && number(text))).then_some("a number")
+    let radix = match prefix {
+        "0x" | "0X" => 16,
+        "0b" | "0B" => 2,
+        "0o" | "0O" => 8,
+        _ => return false,
+    };
+    !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix) || c == '_')
 }
 
 fn integer(text: &str, unsigned: &str) -> Result<Resolved, &'static str> {
@@ -135,9 +150,14 @@ mod tests {
         ] {
             assert_eq!(taken_for(text), Some("a boolean"), "{text}");
         }
-        for text in ["1_000", "0b101", "-0b1_0", "1_0.5", "0x_ff", "0_644"] {
+        for text in [
+            "1_000", "0b101", "-0b1_0", "1_0.5", "0x_ff", "0_644", "+0x1F", "-0x1f", "0X1F",
+            "0B11", "+0o17", "0O17", "+_1",
+        ] {
             assert_eq!(taken_for(text), Some("a number"), "{text}");
         }
+        // What YAML 1.2 alone takes for a number.
+        assert_eq!(taken_for("0o17"), Some("a text"));
         for text in [
             "yEs",
             "yes!",
@@ -149,6 +169,10 @@ mod tests {
             "10.0.0.1_x",
             "0b",
             "0b2",
+            "0o18",
+            "0x1g",
+            "0x1F",
+            "+10",
         ] {
             assert_eq!(taken_for(text), None, "{text}");
         }
