@@ -160,6 +160,8 @@ impl Supervisor {
             states: states.clone(),
             lock: None,
         };
+        // Plugins run in another folder than this program does.
+        let sockets = &std::path::absolute(sockets)?;
         let records = data_dir.join("plugins-started");
         for left in Left::unowned(&records, sockets, plugins) {
             // It is of no use to anybody, and no reason to start nothing.

@@ -46,6 +46,14 @@ const SHORT: Probe = Probe {
     failures: 3,
 };
 
+/// Returns the same path from where the tests run on.
+fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap();
+    let up = here.components().skip(1).map(|_| "..");
+    up.collect::<PathBuf>()
+        .join(path.strip_prefix("/").unwrap())
+}
+
 struct Supervised {
     folder: tempfile::TempDir,
     supervisor: Supervisor,
@@ -84,7 +92,8 @@ impl Supervised {
             memory: None,
             start_timeout,
         };
-        let (plugins, sockets) = ([config], folder.path().join("sockets"));
+        // As `--data-dir ./data` has it.
+        let (plugins, sockets) = ([config], from_here(&folder.path().join("sockets")));
         let started = Supervisor::start_probed(&plugins, &sockets, folder.path(), SHORT);
         let supervisor = started.await.unwrap();
         Self { folder, supervisor }
