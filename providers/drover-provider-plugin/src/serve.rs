@@ -292,11 +292,6 @@ impl Served {
     }
 
     async fn call(&self, method: &str, params: &Json) -> Answered {
-        // A list of one is what some clients write.
-        let params = match params {
-            Json::Array(list) if list.len() == 1 => &list[0],
-            params => params,
-        };
         let Some((service, name)) = method.split_once('.') else {
             let words = format!("rpc: service/method request ill-formed: {method:?}");
             return Err(Failure::plain(words));
@@ -313,7 +308,7 @@ impl Served {
             )));
         };
         found
-            .call(name, params)
+            .call(name, in_form(params)?)
             .await
             .unwrap_or_else(|| Err(unknown()))
     }
@@ -477,6 +472,20 @@ fn envelope(outcome: Answered, id: &str) -> String {
         .fold(answer, |text, (character, escape)| {
             text.replace(character, escape)
         })
+}
+
+/// Returns the parameters themselves. Some clients write a list with them, of which Go reads the first entry.
+fn in_form(params: &Json) -> Result<&Json, Failure> {
+    let one = match params {
+        Json::Array(list) => list.first().unwrap_or(&Json::Null),
+        one => one,
+    };
+    match one {
+        Json::Object(_) | Json::Null => Ok(one),
+        Json::Array(_) | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            Err(Failure::params("`params`: not a map", params))
+        }
+    }
 }
 
 /// Returns the parameters as an object, and a field of them in any case.

@@ -473,6 +473,29 @@ async fn a_request_is_read_as_go_reads_it_and_its_id_comes_back_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_are_no_map_are_refused_and_of_a_list_the_first_entry_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::new(vec![Box::new(instances(folder.path()))]);
+    let ask = async |params: &str| {
+        let request =
+            format!(r#"{{"jsonrpc":"2.0","method":"Instance.Destroy","params":{params},"id":1}}"#);
+        let answer = served.answer(request.as_bytes()).await;
+        serde_json::from_str::<Json>(&answer).unwrap()["error"].clone()
+    };
+    for params in [r#"[{"Instance":"i-1"}]"#, r#"[{"Instance":"i-1"},{}]"#] {
+        assert_eq!(ask(params).await["message"], "not found i-1", "{params}");
+    }
+    for params in ["null", "{}", "[]", "[null]"] {
+        assert_eq!(ask(params).await["message"], "not found ", "{params}");
+    }
+    for params in ["1", r#""i-1""#, "[1]", "[[{}]]", "true"] {
+        let refused = ask(params).await;
+        assert_eq!(refused["code"], -32600, "{params}");
+        assert_eq!(refused["message"], "`params`: not a map", "{params}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::new(vec![Box::new(instances(folder.path()))]);
