@@ -290,6 +290,11 @@ fn handed_back(sandbox: &Sandbox) {
     let kept = names(sandbox);
     fs::remove_file(sandbox.path("work").join(WORKERS)).unwrap();
     sandbox.push("hand back", &[("README", "Handed back.\n")]);
+    sandbox
+        .with_config(&["plan", "--base", "main~1", "--head", "main"])
+        .exits(0)
+        .prints("workers: removed, release 3")
+        .prints("0 to destroy, 3 to release");
     wait_until("the tags to be off", PATIENCE, || {
         let all = machines(sandbox);
         all.iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use drover_loop::{AgentStatus, GroupStatus, StepReport};
-use drover_model::{Change, GroupName, Held, Hold, counted, plural};
+use drover_model::{Change, DeletionPolicy, Group, GroupName, Held, Hold, Manage, counted, plural};
 use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
@@ -97,6 +97,9 @@ pub(crate) struct ChangeView {
     #[serde(default)]
     pub(crate) changes: u32,
     pub(crate) destroys: u32,
+    /// Let go of, and left running.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) releases: u32,
     pub(crate) unavailable_max: u32,
     pub(crate) destroyed_max: u32,
     pub(crate) total_max: u32,
@@ -159,6 +162,7 @@ impl From<&Change> for ChangeView {
             restarts: change.restarts,
             changes: change.changes,
             destroys: change.destroys,
+            releases: 0,
             unavailable_max: change.certificate.unavailable_max,
             destroyed_max: change.certificate.destroyed_max,
             total_max: change.certificate.total_max,
@@ -197,7 +201,8 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
             .phase
             .map_or("Pending", |phase| phase.as_str())
             .to_owned(),
-        change: reviewed(group).map(ChangeView::from),
+        change: reviewed(group)
+            .map(|change| ChangeView::from(change).led_from(group.group.as_deref())),
         adoption: None,
         fields: fields_of(group),
         unguarded: Vec::new(),
@@ -316,6 +321,27 @@ impl AdoptionView {
 }
 
 impl ChangeView {
+    /// Returns the change as one that leads away from this document: what a removal does to instances is said there.
+    #[must_use]
+    pub(crate) fn led_from(self, document: Option<&Group>) -> Self {
+        let Some(Group { spec, .. }) = document else {
+            return self;
+        };
+        let releases = match (&self.to, spec.manage, spec.deletion.policy) {
+            (Some(_), ..) | (None, Manage::Full, DeletionPolicy::Destroy) => return self,
+            (None, Manage::Full, DeletionPolicy::Orphan) => self.destroys,
+            // Nothing of what was only watched is the agent's.
+            (None, Manage::Observe, _) => 0,
+        };
+        Self {
+            destroys: 0,
+            releases,
+            unavailable_max: 0,
+            destroyed_max: 0,
+            ..self
+        }
+    }
+
     /// Returns what it does, in a few words each.
     pub(crate) fn told(&self) -> Vec<String> {
         let mut parts = Vec::new();
@@ -337,6 +363,7 @@ impl ChangeView {
             (self.restarts, "restart"),
             (self.changes, "change live"),
             (self.destroys, "destroy"),
+            (self.releases, "release"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         parts.extend(counts.map(|(count, verb)| format!("{verb} {count}")));
@@ -395,6 +422,7 @@ fn of_groups(plans: &[PlanView]) -> Option<String> {
         (sum(|change| change.restarts), "to restart in place"),
         (sum(|change| change.changes), "to change live"),
         (adopted.sum(), "to adopt"),
+        (sum(|change| change.releases), "to release"),
     ];
     let of = format!("{changed} of {}", counted(plans.len(), "group"));
     let mut text = if counts.iter().all(|(count, _)| *count == 0) {

@@ -316,7 +316,7 @@ fn compare(
     let mut view = PlanView {
         fields,
         unguarded: documents::unguarded(name, base, head),
-        ..view_of(name, found.as_ref(), is_known)
+        ..view_of(name, found.as_ref(), is_known, base.group(name))
     };
     let mut verdicts = Vec::new();
     if let (Some(found), Some(group)) = (&found, judged) {
@@ -335,8 +335,13 @@ fn compare(
     Ok((view, verdicts))
 }
 
-/// Returns a plan with a change, and its id where that is known.
-fn view_of(name: &GroupName, found: Option<&Change>, is_known: bool) -> PlanView {
+/// Returns a plan with a change of a document, and its id where that is known.
+fn view_of(
+    name: &GroupName,
+    found: Option<&Change>,
+    is_known: bool,
+    before: Option<&Group>,
+) -> PlanView {
     let phase = if found.is_some() {
         "Pending"
     } else {
@@ -347,7 +352,7 @@ fn view_of(name: &GroupName, found: Option<&Change>, is_known: bool) -> PlanView
         phase: phase.to_owned(),
         change: found.map(|found| ChangeView {
             id: is_known.then(|| found.id.to_string()),
-            ..ChangeView::from(found)
+            ..ChangeView::from(found).led_from(before)
         }),
         adoption: None,
         fields: Vec::new(),

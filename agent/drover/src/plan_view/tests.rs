@@ -26,6 +26,7 @@ fn plan(group: &str, denied: bool) -> PlanView {
             restarts: 0,
             changes: 0,
             destroys: 0,
+            releases: 0,
             unavailable_max: 0,
             destroyed_max: 10,
             total_max: 6,
@@ -53,6 +54,57 @@ fn plan(group: &str, denied: bool) -> PlanView {
         denied,
         approvals_needed: 0,
     }
+}
+
+/// Returns what is told of a removal by a document with these lines.
+fn removal(lines: &str) -> String {
+    let document = format!(
+        "apiVersion: drover/v1alpha1\nkind: Group\nmetadata: {{name: web}}\nspec:\n  provider: local\n  size: 3\n  \
+         template: {{}}\n{lines}"
+    );
+    let mut file = drover_spec::parse_file("groups/web.yaml", document.as_bytes());
+    let Some(drover_spec::Document::Group(group)) = file.documents.remove(0).outcome else {
+        panic!("no group: {document}");
+    };
+    let mut plan = plan("web", false);
+    plan.fields.clear();
+    plan.steps.clear();
+    plan.holds.clear();
+    plan.change = plan.change.map(|change| {
+        let removed = ChangeView {
+            to: None,
+            creates: 0,
+            replaces: 0,
+            destroys: 3,
+            unavailable_max: 3,
+            destroyed_max: 3,
+            ..change
+        };
+        removed.led_from(Some(&group))
+    });
+    text(&plans([plan]), false)
+}
+
+#[test]
+fn a_removal_that_ends_nothing_is_not_told_as_one_that_does() {
+    insta::assert_snapshot!(removal(""), @r"
+    web: removed, destroy 3
+      at once at most: 3 unavailable, 3 destroyed without replacement, 6 in total
+      change 0123456789ab
+    Plan: 0 to create, 0 to replace, 3 to destroy in 1 of 1 group
+    ");
+    insta::assert_snapshot!(removal("  deletion: {policy: Orphan}\n"), @r"
+    web: removed, release 3
+      at once at most: 0 unavailable, 0 destroyed without replacement, 6 in total
+      change 0123456789ab
+    Plan: 0 to create, 0 to replace, 0 to destroy, 3 to release in 1 of 1 group
+    ");
+    insta::assert_snapshot!(removal("  manage: observe\n"), @r"
+    web: removed
+      at once at most: 0 unavailable, 0 destroyed without replacement, 6 in total
+      change 0123456789ab
+    Plan: settings of 1 of 1 group change, and no instance
+    ");
 }
 
 #[test]
