@@ -323,7 +323,7 @@ fn a_program_that_cannot_be_used_is_told_with_its_words() {
     let mute = mute.display().to_string();
     let ran = serve(&["ec2", "--program", &mute]).exits(1);
     let ran = ran.says("does not listen");
-    ran.says("it ended with exit status: 3: no credentials");
+    ran.says("it ended with exit status 3; its last words: no credentials");
     let program = program(&sandbox);
     let wrong = ["ec2", "--program", &program, "--setting", "visibility=1s"];
     let ran = serve(&wrong).exits(1);

@@ -109,7 +109,7 @@ fn a_plugin_of_the_agents_file_is_started_limited_restarted_and_ended_with_it() 
     assert!(
         sandbox
             .agent_log()
-            .contains("plugin ended plugin=\"file\" error=\"it ended with exit status: 9")
+            .contains("plugin ended plugin=\"file\" error=\"it ended with exit status 9")
     );
 
     // A killed agent leaves it behind, and the next one ends it before it starts its own.
@@ -150,9 +150,9 @@ fn a_plugin_is_limited_before_it_runs() {
     configure_start(&sandbox, start, "listen: 'off'");
     let agent = sandbox.agent();
     for told in [
-        "plugin ended plugin=\"file\" error=\"it ended with exit status: 1: Traceback",
+        "plugin ended plugin=\"file\" error=\"it ended with exit status 1; its last words: Traceback",
         "MemoryError",
-        "plugin ended plugin=\"missing\" error=\"it ended with exit status: 127: cannot start /nonexistent/plugin",
+        "plugin ended plugin=\"missing\" error=\"it ended with exit status 127; its last words: cannot start /nonexistent/plugin",
     ] {
         wait_until(told, PATIENCE, || sandbox.agent_log().contains(told));
     }
@@ -162,14 +162,16 @@ fn a_plugin_is_limited_before_it_runs() {
 #[test]
 fn plugins_that_cannot_start_are_told_with_their_words_and_hold_only_their_groups() {
     let sandbox = sandbox(1);
-    let start = "    - {name: file, command: [/bin/sh, -c, 'echo no credentials >&2; exit 3']}
+    let start =
+        "    - {name: file, command: [/bin/sh, -c, 'echo $$ has no credentials >&2; exit 3']}
     - {name: deaf, command: [/bin/sleep, infinity], startTimeout: 100ms}
     - {name: missing, command: [/nonexistent/plugin]}\n";
     configure_start(&sandbox, start, "listen: 'off'");
     let agent = sandbox.agent();
     for told in [
-        "plugin ended plugin=\"file\" error=\"it ended with exit status: 3: no credentials\" retry_ms=1000",
-        "plugin ended plugin=\"file\" error=\"it ended with exit status: 3: no credentials\" retry_ms=2000",
+        "plugin ended plugin=\"file\" error=\"it ended with exit status 3; its last words: ",
+        " has no credentials\" retry_ms=1000",
+        " has no credentials\" retry_ms=2000",
         "plugin ended plugin=\"deaf\" error=\"it did not listen within 100ms\"",
         "plugin ended plugin=\"missing\" error=\"cannot start /nonexistent/plugin: No such file or directory",
     ] {
@@ -179,10 +181,18 @@ fn plugins_that_cannot_start_are_told_with_their_words_and_hold_only_their_group
     let shown = sandbox.with_config(&["describe", "web"]).exits(0);
     shown.prints("Size:        no document in force yet, 0 in total");
     let said = web["holds"][0]["message"].as_str().unwrap_or_default();
+    let ended = "provider local: the provider could not be opened (unknown): plugin file: Handshake.Hello: it ended with exit status 3; it is started again within 1m; its last words: ";
     assert!(
-        said.contains("plugin file: Handshake.Hello: there is no socket file"),
+        said.starts_with(ended) && said.ends_with(" has no credentials"),
         "{web}"
     );
+    // Its next ends have another process id in their words, and are no news.
+    let commits = || sandbox.git("fleet.git", &["rev-list", "--count", "drover/state"]);
+    let before = commits();
+    let third = " has no credentials\" retry_ms=4000";
+    wait_until(third, PATIENCE, || sandbox.agent_log().contains(third));
+    sandbox.with_config(&["reconcile"]).exits(0);
+    assert_eq!(commits(), before);
     assert_eq!(agent.stop(), Some(0));
 }
 

@@ -65,7 +65,7 @@ pub enum RegistryError {
         message: String,
     },
     /// The provider could not be opened.
-    #[error("the provider could not be opened")]
+    #[error("the provider could not be opened ({})", .0.class.as_str())]
     Open(#[source] ProviderError),
 }
 

@@ -8,7 +8,7 @@
 //! plugin is all of its process group: one that was started through a shell goes with it, and nothing that its
 //! first process leaves behind serves on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
@@ -20,20 +20,22 @@ use std::time::Duration;
 
 use drover_apply::DirLock;
 use drover_model::plural;
-use drover_provider_plugin::answers;
+use drover_provider_plugin::{Absences, Directory, answers};
 use drover_spec::agent_config::PluginConfig;
+use drover_spec::format_duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
 
+mod ended;
 mod left;
 pub(crate) mod limited;
 
+use ended::{End, Output};
 use left::Left;
 
 /// The search path of plugins: nothing of the agent's environment is theirs.
@@ -50,6 +52,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The first wait before a plugin is started again, which doubles, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// What a plugin is asked to find out whether it answers.
+const HELLO: &str = "Handshake.Hello";
 
 /// How a plugin is asked whether it still answers.
 #[derive(Debug, Clone, Copy)]
@@ -71,10 +76,6 @@ const PROBE: Probe = Probe {
 
 /// A plugin that ran so long has nothing to do with its failures before.
 const STEADY: Duration = Duration::from_mins(1);
-
-/// Lines of a plugin's output that are kept for the report of its end, and how long each may be.
-const LINES_KEPT: usize = 10;
-const LINE_BYTES_MAX: u64 = 4 * 1024;
 
 /// How a plugin does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,7 +133,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts every plugin, and waits until each answers or has had its time. Who calls this holds a lock on `data_dir`, so
+    /// Starts every plugin, and waits until each answers or has had its time. Those who find plugins in `sockets` are told why
+    /// one does not run. Who calls this holds a lock on `data_dir`, so
     /// that what is written down there as started was left behind: it is ended first, also where no plugin has its name any more.
     ///
     /// # Errors
@@ -140,7 +142,7 @@ impl Supervisor {
     /// The folders cannot be made.
     pub(crate) async fn start(
         plugins: &[PluginConfig],
-        sockets: &Path,
+        sockets: &Directory,
         data_dir: &Path,
     ) -> io::Result<Self> {
         Self::start_probed(plugins, sockets, data_dir, PROBE).await
@@ -148,7 +150,7 @@ impl Supervisor {
 
     async fn start_probed(
         plugins: &[PluginConfig],
-        sockets: &Path,
+        sockets: &Directory,
         data_dir: &Path,
         probe: Probe,
     ) -> io::Result<Self> {
@@ -161,9 +163,9 @@ impl Supervisor {
             lock: None,
         };
         // Plugins run in another folder than this program does.
-        let sockets = &std::path::absolute(sockets)?;
+        let folder = &std::path::absolute(sockets.path())?;
         let records = data_dir.join("plugins-started");
-        for left in Left::unowned(&records, sockets, plugins) {
+        for left in Left::unowned(&records, folder, plugins) {
             // It is of no use to anybody, and no reason to start nothing.
             if let Err(error) = left.end().await {
                 warn!(?left, %error, "plugin that is configured no more is not ended");
@@ -172,7 +174,7 @@ impl Supervisor {
         if plugins.is_empty() {
             return Ok(supervisor);
         }
-        for folder in [sockets, &records] {
+        for folder in [folder, &records] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -180,7 +182,7 @@ impl Supervisor {
         }
         for config in plugins {
             states.change(&config.name, |_| {});
-            let socket = sockets.join(&config.name);
+            let socket = folder.join(&config.name);
             let record = records.join(format!("{}.json", config.name));
             let plugin = Plugin {
                 left: Left::new(record, socket.clone()),
@@ -188,6 +190,7 @@ impl Supervisor {
                 config: config.clone(),
                 probe,
                 states: states.clone(),
+                absences: sockets.absences().clone(),
                 stopped: stopped.clone(),
             };
             supervisor.tasks.push(tokio::spawn(plugin.supervise()));
@@ -249,7 +252,7 @@ enum Ended {
     /// The agent ends.
     Asked,
     /// By itself, or because it did not answer.
-    Failed(String),
+    Failed(End),
 }
 
 struct Plugin {
@@ -258,6 +261,7 @@ struct Plugin {
     socket: PathBuf,
     left: Left,
     states: PluginStates,
+    absences: Absences,
     stopped: watch::Receiver<bool>,
 }
 
@@ -265,20 +269,30 @@ impl Plugin {
     async fn supervise(mut self) {
         let name = self.config.name.clone();
         let mut wait = BACKOFF.0;
+        let mut told: Option<End> = None;
         loop {
             let began = Instant::now();
             let ended = self.run().await;
             self.states.change(&name, |state| state.up = false);
-            let why = match ended {
+            let end = match ended {
                 Ok(Ended::Asked) => return,
-                Ok(Ended::Failed(why)) => why,
-                Err(error) => error.to_string(),
+                Ok(Ended::Failed(end)) => end,
+                Err(error) => End::new(error.to_string()),
             };
+            // What is recorded of it is the first of its kind: the next start of one that keeps ending is no news.
+            let known = told.take().filter(|known| known.is_like(&end));
+            let known = told.insert(known.unwrap_or_else(|| end.clone()));
+            self.absences.tell(&name, known.told(&self.config.env));
             if began.elapsed() >= STEADY {
                 wait = BACKOFF.0;
             }
             let retry_ms = wait.as_millis() as u64;
-            warn!(plugin = name, error = why, retry_ms, "plugin ended");
+            warn!(
+                plugin = name,
+                error = end.logged(),
+                retry_ms,
+                "plugin ended"
+            );
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = asked(&mut self.stopped) => return,
@@ -307,8 +321,7 @@ impl Plugin {
                 gone?;
                 // What it started is of no use alone, and holds the socket.
                 let status = end(&mut child, &mut group).await?;
-                let said = output.last().await;
-                Ended::Failed(format!("it ended with {status}{said}"))
+                Ended::Failed(End::of_itself(status).saying(output.last().await))
             }
             () = asked(&mut stopped) => {
                 end(&mut child, &mut group).await?;
@@ -317,14 +330,13 @@ impl Plugin {
             why = self.watch() => {
                 self.set_up(false);
                 end(&mut child, &mut group).await?;
-                let said = output.last().await;
-                Ended::Failed(format!("{why}{said}"))
+                Ended::Failed(End::new(why).saying(output.last().await))
             }
         };
         self.left.forget();
         // What listens there no more only misleads.
         Ok(match (ended, self.clear_socket()) {
-            (Ended::Failed(why), Err(error)) => Ended::Failed(format!("{why}; {error}")),
+            (Ended::Failed(end), Err(error)) => Ended::Failed(end.and(&error)),
             (ended, _) => ended,
         })
     }
@@ -334,15 +346,23 @@ impl Plugin {
         let limit = self.config.start_timeout;
         let deadline = Instant::now() + limit;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match answers(&self.socket, left).await {
-                Ok(()) => break,
-                Err(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
-                Err(_) if UnixStream::connect(&self.socket).is_err() => {
-                    return format!("it did not listen within {limit:?}");
-                }
-                Err(why) => return format!("it did not answer within {limit:?}: {why}"),
+            let heard = match timeout_at(deadline, answers(&self.socket, limit)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(why)) => Some(why),
+                Err(_elapsed) => None,
+            };
+            if Instant::now() < deadline {
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
+            let limit = format_duration(limit);
+            return match heard {
+                _ if UnixStream::connect(&self.socket).is_err() => {
+                    format!("it did not listen within {limit}")
+                }
+                Some(why) => format!("it did not answer within {limit} ({why})"),
+                None => format!("it did not answer {HELLO} within {limit}"),
+            };
         }
         info!(plugin = self.config.name, "plugin answers");
         self.set_up(true);
@@ -358,12 +378,15 @@ impl Plugin {
             failed += 1;
             if failed >= self.probe.failures {
                 let times = plural(failed, "time", "times in a row");
-                return format!("it has not answered {times}: {why}");
+                return format!("it has not answered {times} ({why})");
             }
         }
     }
 
     fn set_up(&self, up: bool) {
+        if up {
+            self.absences.forget(&self.config.name);
+        }
         self.states.change(&self.config.name, |state| state.up = up);
     }
 
@@ -443,54 +466,6 @@ async fn end(child: &mut Child, group: &mut Group) -> io::Result<ExitStatus> {
     // The leader is reaped: its number may be another's from now on.
     group.0 = None;
     Ok(status)
-}
-
-/// What a plugin prints: each line to the log at `debug`, the last ones kept for the report of its end.
-struct Output {
-    lines: Arc<Mutex<VecDeque<String>>>,
-    reading: Option<JoinHandle<()>>,
-}
-
-impl Output {
-    fn of(child: &mut Child, name: &str) -> Self {
-        let lines: Arc<Mutex<VecDeque<String>>> = Arc::default();
-        let reading = child.stderr.take().map(|stderr| {
-            let (lines, name) = (Arc::clone(&lines), name.to_owned());
-            tokio::spawn(async move {
-                let mut reader = BufReader::new(stderr);
-                loop {
-                    let mut line = Vec::new();
-                    let mut bounded = (&mut reader).take(LINE_BYTES_MAX);
-                    match bounded.read_until(b'\n', &mut line).await {
-                        Ok(0) | Err(_) => return,
-                        Ok(_) => {}
-                    }
-                    let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-                    debug!(plugin = name, line, "plugin says");
-                    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    if lines.len() == LINES_KEPT {
-                        lines.pop_front();
-                    }
-                    lines.push_back(line);
-                }
-            })
-        });
-        Self { lines, reading }
-    }
-
-    /// Returns the last lines, for the end of a sentence.
-    async fn last(mut self) -> String {
-        if let Some(reading) = self.reading.take() {
-            // What it started may hold the pipe open for ever.
-            let _ = tokio::time::timeout(Duration::from_millis(200), reading).await;
-        }
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.is_empty() {
-            return String::new();
-        }
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        format!(": {}", lines.join(" | "))
-    }
 }
 
 #[cfg(test)]

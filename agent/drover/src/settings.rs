@@ -12,7 +12,7 @@ use drover_git::{Identities, RemoteOptions, SignersFile, SourceUrl, Trust};
 use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_docker::{GrantedMount, Grants, LoginSource, Registries, RegistryLogin};
-use drover_provider_plugin::Directory;
+use drover_provider_plugin::{Absences, Directory};
 use drover_spec::agent_config::{
     self, AgentConfig, DockerConfig, DockerLogin, DockerRegistry, MetricSourceConfig, Mode,
     NotifyConfig, OpenPgpConfig, PluginsConfig, ReviewsConfig, SecretsConfig, WebhookConfig,
@@ -90,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) metric_sources: Vec<MetricSourceConfig>,
     /// The plugins of the type `plugin`.
     pub(crate) plugins: PluginsConfig,
+    /// Why those that the agent starts do not run.
+    absences: Absences,
     /// What containers may have of the machine around them, and with which credentials their images are pulled.
     docker: DockerConfig,
     /// What has to be signed. None: nothing.
@@ -202,6 +204,7 @@ impl Settings {
             allowed: allowed(options, config.as_ref()),
             remote,
             plugins: list(config.as_ref(), |config| &config.plugins),
+            absences: Absences::default(),
             docker: list(config.as_ref(), |config| &config.docker),
             verification: remote::verification(config.as_ref())?,
             identities: remote::identities(config.as_ref()),
@@ -224,7 +227,9 @@ impl Settings {
         let environment = || Directory::of_environment(|name| std::env::var_os(name));
         Places {
             process_dir: process_dir.to_owned(),
-            plugins: dir.map_or_else(environment, Directory::new),
+            plugins: dir
+                .map_or_else(environment, Directory::new)
+                .knowing(self.absences.clone()),
             ledger_dir: self.data_dir.join(LEDGER_FOLDER),
             docker_dir: self.data_dir.join(DOCKER_FOLDER),
             acts: false,

@@ -25,7 +25,7 @@ use crate::endpoint::{Directory, Endpoint, FindError, PluginName};
 
 mod answer;
 
-pub(crate) use answer::{Answer, Bounds, class_of, members, shortened};
+pub(crate) use answer::{Answer, Bounds, class_of, is_handshake, members, shortened};
 
 /// How long connecting may take: the other end is on this machine, or near.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +40,16 @@ pub enum Place {
     Named(Directory),
     /// Always there.
     Fixed(Endpoint),
+}
+
+impl Place {
+    /// Returns why a plugin does not run, where who starts it says so.
+    pub(crate) fn absence(&self, plugin: &PluginName) -> Option<String> {
+        match self {
+            Self::Named(directory) => directory.absences().of(&plugin.lookup),
+            Self::Fixed(_) => None,
+        }
+    }
 }
 
 /// Calls one plugin.
@@ -164,7 +174,19 @@ impl Caller {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let bytes = self.try_bytes(method, params, id, limit).await;
         let answered = bytes.and_then(|bytes| answer::read(&bytes, Bounds::of(method)));
-        answered.map_err(|fault| self.error(method, fault))
+        answered.map_err(|fault| self.error(method, self.explained(method, fault)))
+    }
+
+    /// Returns the fault in the words of who starts the plugin, where it has ended: that nobody listens says less. A call that
+    /// was lost keeps its own words, as the plugin may have run then; a handshake only asks whether it does.
+    fn explained(&self, method: &str, fault: Fault) -> Fault {
+        let known = self.place.absence(&self.name);
+        match (fault, known) {
+            (Fault::Absent(_), Some(why)) => Fault::Absent(why),
+            (Fault::NotSent(_), Some(why)) if is_handshake(method) => Fault::NotSent(why),
+            (Fault::Lost(_), Some(why)) if is_handshake(method) => Fault::Lost(why),
+            (fault, _) => fault,
+        }
     }
 
     /// Returns where the plugin is now.

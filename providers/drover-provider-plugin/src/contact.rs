@@ -13,7 +13,7 @@ use drover_provider::{Mistake, ObjectSchema, ProviderError};
 
 use crate::call::{Caller, Place};
 use crate::endpoint::PluginName;
-use crate::hello::{InstanceVersion, Spoken, hello};
+use crate::hello::{HELLO, InstanceVersion, Spoken, hello};
 use crate::remote::{describe, mistaken_settings, settings_schema};
 use crate::wire::{DescribeResult, ScopeDto};
 
@@ -102,8 +102,8 @@ impl Contacts {
         let deadline = Instant::now() + FIRST_WAIT;
         let mut known = self.0.lock();
         let before = match known.meetings.get(&contact.key()) {
-            Some(Meeting::UnderWay) => return Err(waiting(&contact.plugin)),
-            None | Some(Meeting::Over { met: Ok(_), .. }) => waiting(&contact.plugin),
+            Some(Meeting::UnderWay) => return Err(waiting(contact)),
+            None | Some(Meeting::Over { met: Ok(_), .. }) => waiting(contact),
             Some(Meeting::Over {
                 met: Err(error),
                 at,
@@ -126,7 +126,7 @@ impl Contacts {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 known.silent.insert(contact.plugin.to_string());
-                return Err(waiting(&contact.plugin));
+                return Err(waiting(contact));
             }
             let waited = self.0.ended.wait_timeout(known, left);
             known = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -208,7 +208,10 @@ fn shake_hands(contact: &Contact) -> Result<(Option<ObjectSchema>, Introduced), 
     })
 }
 
-fn waiting(plugin: &PluginName) -> ProviderError {
-    let message = format!("plugin {plugin}: Handshake.Hello: no answer yet");
+fn waiting(contact: &Contact) -> ProviderError {
+    let Contact { plugin, place, .. } = contact;
+    let known = place.absence(plugin);
+    let why = known.as_deref().unwrap_or("no answer yet");
+    let message = format!("plugin {plugin}: {HELLO}: {why}");
     ProviderError::new(ErrorClass::Unknown, message)
 }

@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::absences::Absences;
+
 /// The largest `.listen` file that is read: it holds one URL.
 const LISTEN_BYTES_MAX: u64 = 4 * 1024;
 
@@ -107,15 +109,39 @@ pub enum FindError {
 }
 
 /// The folder that plugins are found in. It is read anew for each look-up: plugins come and go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
+    absences: Absences,
 }
+
+/// The same folder: what is said of those who are not there is no part of it.
+impl PartialEq for Directory {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for Directory {}
 
 impl Directory {
     /// Uses this folder.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            absences: Absences::default(),
+        }
+    }
+
+    /// Says who tells why plugins of this folder do not run.
+    #[must_use]
+    pub fn knowing(self, absences: Absences) -> Self {
+        Self { absences, ..self }
+    }
+
+    /// Returns what is known of those that do not run.
+    pub fn absences(&self) -> &Absences {
+        &self.absences
     }
 
     /// Uses the folder that InfraKit uses: `$INFRAKIT_PLUGINS_DIR`, else `$INFRAKIT_HOME/plugins`,

@@ -15,6 +15,7 @@
 //! **Invariant:** an answer that cannot be read is an error of that call, never an empty list.
 //! **Invariant:** every call is bounded in time, and its answer in bytes and in the memory that it takes once it is read.
 
+mod absences;
 mod adopting;
 mod call;
 mod config_hash;
@@ -44,6 +45,7 @@ mod weight;
 mod wire;
 mod wire_checks;
 
+pub use absences::Absences;
 pub use call::Place;
 pub use config_hash::config_hash;
 pub use connections::{

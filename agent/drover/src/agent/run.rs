@@ -106,7 +106,7 @@ async fn start_plugins(settings: &Settings, mode: Mode) -> CommandResult<Supervi
     }
     let plugins = settings.plugins.start.as_slice();
     let sockets = settings.places(&settings.process_dir).plugins;
-    let started = Supervisor::start(plugins, sockets.path(), &settings.data_dir).await;
+    let started = Supervisor::start(plugins, &sockets, &settings.data_dir).await;
     started.context("cannot start the plugins")
 }
 

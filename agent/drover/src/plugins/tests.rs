@@ -56,6 +56,7 @@ fn from_here(path: &Path) -> PathBuf {
 
 struct Supervised {
     folder: tempfile::TempDir,
+    absences: Absences,
     supervisor: Supervisor,
 }
 
@@ -93,10 +94,16 @@ impl Supervised {
             start_timeout,
         };
         // As `--data-dir ./data` has it.
-        let (plugins, sockets) = ([config], from_here(&folder.path().join("sockets")));
+        let sockets = Directory::new(from_here(&folder.path().join("sockets")));
+        let plugins = [config];
         let started = Supervisor::start_probed(&plugins, &sockets, folder.path(), SHORT);
         let supervisor = started.await.unwrap();
-        Self { folder, supervisor }
+        let absences = sockets.absences().clone();
+        Self {
+            folder,
+            absences,
+            supervisor,
+        }
     }
 
     /// Replaced at once, so that no call sees half of it.
@@ -155,6 +162,31 @@ async fn a_plugin_that_ends_at_once_keeps_nobody_waiting() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_plugin_does_not_run_is_told_once_however_often_it_ends_and_until_it_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"echo "$$ at $(date +%N): no credentials" >&2
+test "$(cat "$1/orders")" = answer && exec python3 "$1/plugin.py" "$0" "$1/starts" "$1/orders"
+echo one more >> "$1/starts"; exit 3"#;
+    let own = folder.path().to_string_lossy().into_owned();
+    let args = ["-c", script, "${socket}", &own]
+        .map(str::to_owned)
+        .to_vec();
+    let plugin = Supervised::start_as(folder, "/bin/sh", args, "crash", PATIENCE).await;
+    let told = plugin.absences.of("odd").unwrap();
+    let expected = "it ended with exit status 3; it is started again within 1m; its last words: ";
+    let words = told.strip_prefix(expected).expect(&told);
+    assert!(words.ends_with(": no credentials"), "{told}");
+    plugin
+        .until("started a third time", |status| status.restarts >= 2)
+        .await;
+    assert_eq!(plugin.absences.of("odd"), Some(told));
+    plugin.order("answer");
+    plugin.until("it answers", |status| status.up).await;
+    assert_eq!(plugin.absences.of("odd"), None);
+    plugin.supervisor.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +344,7 @@ async fn what_is_configured_no_more_is_ended_with_its_socket() {
     let folder = tempfile::tempdir().unwrap();
     let mut shell = left_behind(folder.path());
     let (before, _) = latest(folder.path());
-    let sockets = folder.path().join("other");
+    let sockets = Directory::new(folder.path().join("other"));
     let supervisor = Supervisor::start(&[], &sockets, folder.path())
         .await
         .unwrap();

@@ -40,6 +40,14 @@ impl Fault {
     }
 }
 
+/// Returns whether a method only asks what a plugin offers.
+pub(crate) fn is_handshake(method: &str) -> bool {
+    matches!(
+        method,
+        "Handshake.Hello" | "Handshake.Implements" | "Handshake.Types" | "Plugin.Implements"
+    )
+}
+
 /// How much of an answer is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -72,10 +80,7 @@ impl Bounds {
     /// Returns the bounds of a method's answers.
     pub(crate) fn of(method: &str) -> Self {
         match method {
-            "Handshake.Hello"
-            | "Handshake.Implements"
-            | "Handshake.Types"
-            | "Plugin.Implements" => Self::HANDSHAKE,
+            method if is_handshake(method) => Self::HANDSHAKE,
             "Instance.DescribeInstances"
             | "Group.InspectGroups"
             | "Provider.List"

@@ -16,7 +16,7 @@ pub(super) fn log_transition(before: &RecordedGroup, recorded: &RecordedGroup) {
     let is_new = |held: &&Held| !held.hold.is_routine() && !holds_before.contains(held.hold.code());
     for (held, whom) in one_by_reason(recorded.holds.iter().filter(is_new)) {
         let instances = (!whom.is_empty()).then(|| instances(&whom));
-        info!(group = %name, hold = held.hold.code(), instances, why = %held.hold, "hold begun");
+        info!(group = %name, hold = held.hold.code(), instances, why = held.hold.to_string(), "hold begun");
     }
     let now: BTreeSet<_> = recorded.holds.iter().map(|held| held.hold.code()).collect();
     for ended in holds_before.difference(&now) {

@@ -41,7 +41,7 @@ pub(super) fn plugins(repository: &Repository, settings: &Settings) -> CommandRe
     let running = settings.places(Path::new("/nonexistent")).plugins;
     let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
     let needed = needed(repository, &settings.plugins.start, &running);
-    let sockets = scratch.path().join("sockets");
+    let sockets = Directory::new(scratch.path().join("sockets"));
     let started: BTreeSet<&str> = needed.iter().map(|plugin| plugin.name.as_str()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -57,7 +57,7 @@ pub(super) fn plugins(repository: &Repository, settings: &Settings) -> CommandRe
         (directory, factory)
     };
     let running = with_factory(running);
-    let own = with_factory(Directory::new(&sockets));
+    let own = with_factory(sockets);
     let registry = providers::registry();
     let asked = Asked::of(repository, &registry, &|document| {
         let is_started = lookup(document).is_some_and(|lookup| started.contains(lookup));

@@ -60,7 +60,7 @@ pub(super) async fn start(
     plugin: &str,
 ) -> CommandResult<(Arc<dyn Provider>, Supervisor)> {
     let program = program(args)?;
-    let sockets = args.data_dir().join(SOCKETS);
+    let sockets = Directory::new(args.data_dir().join(SOCKETS));
     let mut arguments = vec!["--socket".to_owned(), "${socket}".to_owned()];
     arguments.extend(args.arguments.iter().cloned());
     let config = PluginConfig {
@@ -77,7 +77,7 @@ pub(super) async fn start(
     let supervisor = started.context(format!("cannot start {}", program.display()))?;
     let listens = supervisor.states().all().values().all(|state| state.up);
     let opened = if listens {
-        open(args, plugin, &sockets).await
+        open(args, plugin, sockets).await
     } else {
         Err(
             CommandError::new(format!("{} does not listen", program.display()))
@@ -111,9 +111,9 @@ fn lock(folder: &Path) -> CommandResult<DirLock> {
 async fn open(
     args: &PluginServeArgs,
     plugin: &str,
-    sockets: &Path,
+    sockets: Directory,
 ) -> CommandResult<Arc<dyn Provider>> {
-    let place = Place::Named(Directory::new(sockets));
+    let place = Place::Named(sockets);
     let ledger = args.data_dir().join(LEDGER);
     let factory = PluginFactory::new(place, ledger, Arc::new(SystemClock));
     let own: Value = args.settings.iter().cloned().collect();
