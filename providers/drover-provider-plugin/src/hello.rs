@@ -14,6 +14,10 @@ use crate::json::{field, text};
 /// How long a handshake may take: it is answered from memory.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The names of InfraKit's interfaces of what makes instances, and of what prepares them.
+const INSTANCE: &str = "Instance";
+const FLAVOR: &str = "Flavor";
+
 /// The name of our own interface. Its version is part of the name: another one is another interface.
 pub(crate) const PROVIDER: &str = "Provider";
 
@@ -85,8 +89,12 @@ impl Interfaces {
         if let Some((_, subtypes)) = own.find(|(version, _)| version == "1") {
             return check_subtype(subtype, subtypes).map(|()| Spoken::Provider);
         }
-        self.version("Instance", &InstanceVersion::ALL, subtype)
-            .map(Spoken::Instance)
+        match self.newest(INSTANCE, &InstanceVersion::ALL) {
+            Some((version, subtypes)) => {
+                check_subtype(subtype, subtypes).map(|()| Spoken::Instance(version))
+            }
+            None => Err(self.unspoken(INSTANCE, &InstanceVersion::ALL, &[PROVIDER])),
+        }
     }
 
     /// Returns the objects that a plugin has of an interface, in whatever version. None: it does not have it.
@@ -111,35 +119,100 @@ impl Interfaces {
     ///
     /// There is none.
     pub(crate) fn instance_version(&self, subtype: &str) -> Result<InstanceVersion, String> {
-        self.version("Instance", &InstanceVersion::ALL, subtype)
+        self.version(INSTANCE, &InstanceVersion::ALL, subtype)
     }
 
-    /// Returns the newest version of an interface that both sides have.
+    /// Returns the newest version of an interface that both sides have, for a subtype.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
     pub(crate) fn version<V: Copy>(
         &self,
         interface: &str,
         known: &[(V, &str)],
         subtype: &str,
     ) -> Result<V, String> {
-        let ours = known.last().map_or("", |(_, name)| name);
-        let Some(offered) = self.offered.get(interface) else {
-            return Err(format!(
-                "Plugin does not support interface {interface}/{ours}"
-            ));
-        };
-        let both = known.iter().rev().find_map(|(version, name)| {
+        match self.newest(interface, known) {
+            Some((version, subtypes)) => check_subtype(subtype, subtypes).map(|()| version),
+            None => Err(self.unspoken(interface, known, &[])),
+        }
+    }
+
+    /// Returns the newest version of an interface that both sides have, and the subtypes that have it.
+    fn newest<V: Copy>(&self, interface: &str, known: &[(V, &str)]) -> Option<(V, &[String])> {
+        let offered = self.offered.get(interface)?;
+        known.iter().rev().find_map(|(version, name)| {
             let theirs = offered.iter().find(|(theirs, _)| theirs == name);
-            theirs.map(|(_, subtypes)| (*version, subtypes))
-        });
-        let Some((version, subtypes)) = both else {
-            let theirs = offered.first().map_or("", |(version, _)| version);
-            let theirs = shortened(theirs);
-            // InfraKit's own words, which people find.
-            return Err(format!(
-                "Plugin supports {interface} interface version {theirs}, client requires {ours}"
-            ));
+            theirs.map(|(_, subtypes)| (*version, subtypes.as_slice()))
+        })
+    }
+
+    /// Returns why an interface cannot be spoken: in InfraKit's own words, which people find, and with what each side has.
+    /// `own`: interfaces of ours that would do as well, in version 1.
+    fn unspoken<V>(&self, interface: &str, known: &[(V, &str)], own: &[&str]) -> String {
+        let ours = known.last().map_or("", |(_, name)| name);
+        let theirs = self.offered.get(interface).and_then(|list| list.first());
+        let refused = match theirs {
+            None => format!("Plugin does not support interface {interface}/{ours}"),
+            Some((theirs, _)) => format!(
+                "Plugin supports {interface} interface version {}, client requires {ours}",
+                shortened(theirs)
+            ),
         };
-        check_subtype(subtype, subtypes).map(|()| version)
+        let own = own.iter().map(|name| format!("{name}/1"));
+        let spoken = known
+            .iter()
+            .rev()
+            .map(|(_, name)| format!("{interface}/{name}"));
+        let spoken = own.chain(spoken).collect::<Vec<_>>().join(", ");
+        let hint = self.hint(interface).unwrap_or_default();
+        format!(
+            "{refused}: it offers {}, and drover speaks {spoken}{hint}",
+            self.all()
+        )
+    }
+
+    /// Returns all that the plugin offers, within bounds.
+    fn all(&self) -> String {
+        let offered = self.offered.iter().flat_map(|(name, versions)| {
+            let versions = versions.iter();
+            versions.map(move |(version, _)| format!("{name}/{version}"))
+        });
+        let mut offered: Vec<String> = offered.collect();
+        offered.dedup();
+        match offered.as_slice() {
+            [] => "nothing".to_owned(),
+            offered => shortened(&offered.join(", ")),
+        }
+    }
+
+    /// Returns what is most likely wrong where an interface is not offered, for the end of a sentence.
+    fn hint(&self, interface: &str) -> Option<String> {
+        let has = |name: &str| self.offered.contains_key(name);
+        let wanted = match interface {
+            INSTANCE => [INSTANCE, PROVIDER].as_slice(),
+            _ => &[interface],
+        };
+        let alike = self.offered.keys().find_map(|name| {
+            let like = |wanted: &&&str| name != **wanted && name.eq_ignore_ascii_case(wanted);
+            wanted.iter().find(like).map(|wanted| (name, wanted))
+        });
+        if let Some((name, wanted)) = alike {
+            return Some(format!(
+                "; {name} is not {wanted}: names count as they are written"
+            ));
+        }
+        match interface {
+            INSTANCE if has(FLAVOR) && !has(INSTANCE) && !has(PROVIDER) => Some(
+                "; it is a flavor, which a group names in `template.flavors`, and no provider"
+                    .to_owned(),
+            ),
+            FLAVOR if !has(FLAVOR) && (has(INSTANCE) || has(PROVIDER)) => Some(
+                "; it is a provider, which a Provider document names, and no flavor".to_owned(),
+            ),
+            _ => None,
+        }
     }
 }
 

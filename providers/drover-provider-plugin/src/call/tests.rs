@@ -200,7 +200,7 @@ async fn every_recorded_handshake_is_understood() {
         let Some(instances) = instances.and_then(Json::as_array) else {
             let refused = interfaces.choose("").unwrap_err();
             let expected = "Plugin does not support interface Instance/0.6.1";
-            assert_eq!(refused, expected, "{}", record.place);
+            assert!(refused.starts_with(expected), "{}", record.place);
             continue;
         };
         for instance in instances {

@@ -34,11 +34,53 @@ fn an_untyped_plugin_is_used_without_one() {
 #[test]
 fn a_version_that_is_not_spoken_is_refused_in_infrakits_words() {
     let answer = json!({"Objects": {"Instance/0.7.0": [{"Name": "."}]}});
-    let said = "Plugin supports Instance interface version 0.7.0, client requires 0.6.1";
+    let said = "Plugin supports Instance interface version 0.7.0, client requires 0.6.1: it offers Instance/0.7.0, and drover speaks Provider/1, Instance/0.6.1, Instance/0.6.0, Instance/0.5.0, Instance/0.3.0, Instance/0.1.0";
     assert_eq!(chosen(&answer, ""), Err(said.to_owned()));
-    let answer = json!({"Objects": {"Flavor/0.1.1": [{"Name": "."}]}});
-    let said = "Plugin does not support interface Instance/0.6.1";
-    assert_eq!(chosen(&answer, ""), Err(said.to_owned()));
+}
+
+#[test]
+fn who_offers_nothing_that_is_spoken_is_told_what_it_offers_and_what_is_likely_wrong() {
+    for (offered, all, hint) in [
+        (json!({}), "nothing", ""),
+        (json!({"Provider/2": [{"Name": "."}]}), "Provider/2", ""),
+        (
+            json!({"Metadata/0.1.0": [{"Name": "."}], "Event/0.1.0": null}),
+            "Event/0.1.0, Metadata/0.1.0",
+            "",
+        ),
+        (
+            json!({"provider/1": [{"Name": "."}]}),
+            "provider/1",
+            "; provider is not Provider: names count as they are written",
+        ),
+        (
+            json!({"INSTANCE/0.6.1": [{"Name": "."}]}),
+            "INSTANCE/0.6.1",
+            "; INSTANCE is not Instance: names count as they are written",
+        ),
+        (
+            json!({"Flavor/0.1.1": [{"Name": "."}]}),
+            "Flavor/0.1.1",
+            "; it is a flavor, which a group names in `template.flavors`, and no provider",
+        ),
+    ] {
+        let said = format!(
+            "Plugin does not support interface Instance/0.6.1: it offers {all}, and drover speaks Provider/1, Instance/0.6.1, Instance/0.6.0, Instance/0.5.0, Instance/0.3.0, Instance/0.1.0{hint}"
+        );
+        assert_eq!(chosen(&json!({ "Objects": offered }), ""), Err(said));
+    }
+    let answer = json!({"Objects": {"Provider/1": [{"Name": "."}]}});
+    let said = "Plugin does not support interface Flavor/0.1.1: it offers Provider/1, and drover speaks Flavor/0.1.1; it is a provider, which a Provider document names, and no flavor";
+    let asked = objects(&answer)
+        .unwrap()
+        .version("Flavor", &[((), "0.1.1")], "");
+    assert_eq!(asked, Err(said.to_owned()));
+    // Whoever offers without end is told the beginning of it.
+    let many: serde_json::Map<String, Json> = (0..1000)
+        .map(|number| (format!("Instance{number}/1"), Json::Null))
+        .collect();
+    let refused = chosen(&json!({ "Objects": many }), "").unwrap_err();
+    assert!(refused.len() < 800, "{refused}");
 }
 
 #[test]
