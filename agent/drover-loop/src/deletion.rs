@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Deletion, DeletionPolicy, GroupName, GroupSpec, Hold};
+use drover_model::{Deletion, DeletionPolicy, GroupName, GroupSpec, Hold, Revision};
 use serde::{Deserialize, Serialize};
 
 use crate::source::{Snapshot, SourcePlace};
@@ -167,9 +167,10 @@ fn doubt_of(group: &InForceGroup<'_>, now: &SeenUnder) -> Option<Hold> {
 
 /// Returns what speaks against the removal of a group whose document has gone, if a version of it that was never in
 /// force says something else about that than the one in force: of `deletion: {policy: Orphan}` and a removal, seen in
-/// one look, only the removal would be carried out. `waiting`: a version that is held.
+/// one look, only the removal would be carried out. `waiting`: a version that is held. `path`: its file, which may have
+/// become one that cannot be read.
 pub(crate) fn passed_by(
-    name: &GroupName,
+    (name, path): (&GroupName, &str),
     in_force: Deletion,
     waiting: Option<Deletion>,
     snapshot: &Snapshot,
@@ -186,11 +187,25 @@ pub(crate) fn passed_by(
     };
     let versions = passed.get(name.as_str()).into_iter().flatten();
     let mut others = versions.filter(|version| version.deletion != Some(in_force));
-    let other = others.next()?;
+    if let Some(other) = others.next() {
+        return Some(format!(
+            "commit {} changed its `deletion` and was never in force; bring the document back as it was there, wait until it is in force, and remove it then",
+            other.revision.short()
+        ));
+    }
+    let garbled = snapshot.garbled.get(path)?;
     Some(format!(
-        "commit {} changed its `deletion` and was never in force; bring the document back as it was there, wait until it is in force, and remove it then",
-        other.revision.short()
+        "{path} cannot be read at commit {}, where its `deletion` may have been changed; bring the document back, wait until it is in force, and remove it then",
+        garbled.short()
     ))
+}
+
+/// Says why nobody removes a group whose document was refused before it went.
+pub(crate) fn why_refused(file: &str, revision: &Revision) -> String {
+    format!(
+        "{file} has mistakes at commit {}, and its `deletion` was not in force; bring the document back without them, wait until it is, and remove it then",
+        revision.short()
+    )
 }
 
 fn limit_of(group: &InForceGroup<'_>) -> Option<Hold> {

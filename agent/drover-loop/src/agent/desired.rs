@@ -132,7 +132,10 @@ impl Agent {
         }
         for (name, located) in &snapshot.repository.groups {
             self.follow_good(name, located, snapshot, diagnostics);
-            self.mark_seen(name, (&seen, &located.path), batch);
+            let deletion = Some(located.value.spec.deletion);
+            if !self.mark_refused(name, &located.path, deletion, snapshot, batch) {
+                self.mark_seen(name, (&seen, &located.path), batch);
+            }
             self.bring_back(name, Some(&located.value), batch);
         }
         for broken in &snapshot.repository.broken {
@@ -145,10 +148,42 @@ impl Agent {
             if !snapshot.repository.groups.contains_key(&name) {
                 let errors: Vec<_> = broken.diagnostics.iter().filter(|d| d.is_error()).collect();
                 self.refuse_document(&name, errors);
-                self.mark_seen(&name, (&seen, &broken.path), batch);
+                if !self.mark_refused(&name, &broken.path, None, snapshot, batch) {
+                    self.mark_seen(&name, (&seen, &broken.path), batch);
+                }
                 self.bring_back(&name, None, batch);
             }
         }
+    }
+
+    /// Notes that a document cannot come into force, if it says something else of the removal of its group than the one in
+    /// force does, or nobody can tell. It has to be known later, too: the commit that removes it shows the removal alone.
+    fn mark_refused(
+        &mut self,
+        name: &GroupName,
+        file: &str,
+        deletion: Option<Deletion>,
+        snapshot: &Snapshot,
+        batch: &mut Batch,
+    ) -> bool {
+        let Some(entry) = self.groups.get_mut(name) else {
+            return false;
+        };
+        let Some(accepted) = &entry.accepted else {
+            return false;
+        };
+        let settled = entry.candidate.is_some() || entry.recorded.deleting.is_some();
+        if settled || deletion == Some(accepted.spec.deletion) {
+            return false;
+        }
+        let why = deletion::why_refused(file, &snapshot.commit.revision);
+        if entry.meta.unconfirmed.as_ref() != Some(&why) {
+            entry.meta.seen = None;
+            entry.meta.file = Some(file.to_owned());
+            entry.meta.unconfirmed = Some(why);
+            batch.meta(name, &entry.meta);
+        }
+        true
     }
 
     fn mark_seen(&mut self, name: &GroupName, (seen, file): (&SeenUnder, &str), batch: &mut Batch) {
@@ -356,10 +391,13 @@ impl Agent {
                 continue;
             };
             let waiting = waiting.get(name).copied();
+            let recorded = entry.recorded.accepted.as_ref();
+            let path = entry.meta.file.as_ref().or(recorded.map(|it| &it.path));
+            let known = (name, path.map_or("", String::as_str));
             let renamed = renamed.get(name);
             let why = renamed
                 .map(|renamed| deletion::why_renamed(name, &renamed.to))
-                .or_else(|| deletion::passed_by(name, accepted.spec.deletion, waiting, snapshot));
+                .or_else(|| deletion::passed_by(known, accepted.spec.deletion, waiting, snapshot));
             if why.is_some() {
                 // The state branch, too, is to say that nobody has seen it since.
                 entry.meta.seen = None;

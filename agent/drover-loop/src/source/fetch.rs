@@ -30,6 +30,9 @@ pub struct Snapshot {
     /// The documents of groups that came and went between the commit in force and this one: nobody acted on them. None:
     /// there are too many to tell.
     pub passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
+    /// The files of which nobody can tell which documents they have, in this commit or in one since the commit in force,
+    /// with that commit.
+    pub garbled: BTreeMap<String, Revision>,
     /// Who wrote the commits since the one in force.
     pub writers: Writers,
     /// The commit that was in force, where this one does not descend from it.
@@ -43,6 +46,13 @@ pub struct PassedDocument {
     pub revision: Revision,
     /// What it said of the removal of its group. None: it cannot be read.
     pub deletion: Option<Deletion>,
+}
+
+/// What came and went between the commit in force and another one.
+#[derive(Debug, Default)]
+struct Passed {
+    documents: BTreeMap<String, Vec<PassedDocument>>,
+    garbled: BTreeMap<String, Revision>,
 }
 
 /// More files than this, written and gone again between two looks, are not read for the documents in them.
@@ -152,17 +162,17 @@ impl Fetcher {
         Ok(None)
     }
 
-    /// Returns the documents of groups that came and went since the commit in force.
+    /// Returns what came and went since the commit in force. None: too much to tell.
     fn passed(
         &mut self,
         tree: &SourceTree,
         in_force: &InForce,
-    ) -> Result<Option<BTreeMap<String, Vec<PassedDocument>>>, SourceError> {
+    ) -> Result<Option<Passed>, SourceError> {
         let tip = &tree.commit.revision;
         let applied = in_force.applied.as_ref();
         // What a person let pass for the new history has no documents in between.
         let applied = applied.filter(|_| in_force.accepted_rewrite.as_ref() != Some(tip));
-        let mut passed: BTreeMap<String, Vec<PassedDocument>> = BTreeMap::new();
+        let mut passed = Passed::default();
         let Some(applied) = applied else {
             return Ok(Some(passed));
         };
@@ -179,14 +189,18 @@ impl Fetcher {
                 // Too large, or no file: as good as too many.
                 return Ok(None);
             };
-            for document in drover_spec::parse_file(&file.path, &bytes).documents {
+            let parsed = drover_spec::parse_file(&file.path, &bytes);
+            if !parsed.identities_readable() {
+                passed.garbled.insert(file.path.clone(), revision.clone());
+            }
+            for document in parsed.documents {
                 if let Some((Kind::Group, name)) = document.identity {
                     let revision = revision.clone();
                     let deletion = match document.outcome {
                         Some(Document::Group(group)) => Some(group.spec.deletion),
                         _ => None,
                     };
-                    let of_group = passed.entry(name).or_default();
+                    let of_group = passed.documents.entry(name).or_default();
                     of_group.push(PassedDocument { revision, deletion });
                 }
             }
@@ -227,7 +241,7 @@ impl Fetcher {
     fn snapshot(
         &mut self,
         tree: &SourceTree,
-        passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
+        passed: Option<Passed>,
     ) -> Result<(Snapshot, ParsedFiles), SourceError> {
         let mut parsed = BTreeMap::new();
         for file in &tree.files {
@@ -246,9 +260,18 @@ impl Fetcher {
         let mut diagnostics = repository.diagnostics.clone();
         diagnostics.extend(left_out(tree));
         let unreadable = self.unreadable(tree);
+        let (passed, mut garbled) = match passed {
+            Some(Passed { documents, garbled }) => (Some(documents), garbled),
+            None => (None, BTreeMap::new()),
+        };
+        let now = unreadable
+            .iter()
+            .map(|path| (path.clone(), tree.commit.revision.clone()));
+        garbled.extend(now);
         let snapshot = Snapshot {
-            identities_readable: repository.identities_readable && unreadable.is_none(),
-            unreadable,
+            identities_readable: repository.identities_readable && unreadable.is_empty(),
+            unreadable: unreadable.into_iter().next(),
+            garbled,
             commit: tree.commit.clone(),
             writers: Writers::default(),
             replaces: None,
@@ -261,14 +284,13 @@ impl Fetcher {
         Ok((snapshot, before))
     }
 
-    /// Returns the first file of which some document's kind or name is not known.
-    fn unreadable(&self, tree: &SourceTree) -> Option<String> {
-        let parsed = self
-            .parsed
-            .values()
-            .find(|(_, file)| !file.identities_readable())
-            .map(|(_, file)| file.path.clone());
-        parsed.or_else(|| tree.refused.first().map(|file| file.path.clone()))
+    /// Returns the files of which some document's kind or name is not known.
+    fn unreadable(&self, tree: &SourceTree) -> Vec<String> {
+        let parsed = self.parsed.values();
+        let parsed = parsed.filter(|(_, file)| !file.identities_readable());
+        let parsed = parsed.map(|(_, file)| file.path.clone());
+        let refused = tree.refused.iter().map(|file| file.path.clone());
+        parsed.chain(refused).collect()
     }
 }
 

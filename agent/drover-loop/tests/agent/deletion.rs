@@ -213,6 +213,39 @@ async fn a_document_that_was_to_hand_back_and_went_before_the_agent_looked_asks(
     assert_eq!(world.calls(Op::Destroy), 0);
 }
 
+/// Orphaned, and then gone, where nobody can read the former: `looks` at each, or at both at once.
+async fn hands_back_unread(text: &str, looks: bool) -> World {
+    let mut world = eight().await;
+    push_with(&world, 7, &[("groups/g8.yaml", text)]);
+    if looks {
+        world.passes(3).await;
+    }
+    push(&world, 7);
+    asks(&mut world, "DeletionUnconfirmed").await;
+    world
+}
+
+#[tokio::test]
+async fn a_document_that_could_not_be_read_before_it_went_asks() {
+    let garbled = orphaned("g8").replace("kind: Group\n", "kind: Group\n  indented: [\n");
+    let wrong = orphaned("g8").replace("size: 1", "size: one");
+    for (text, looks) in [
+        (&garbled, false),
+        (&garbled, true),
+        (&wrong, false),
+        (&wrong, true),
+    ] {
+        let mut world = hands_back_unread(text, looks).await;
+        // As it was meant, and then gone.
+        push_with(&world, 7, &[("groups/g8.yaml", &orphaned("g8"))]);
+        world.pass().await;
+        world.converge().await;
+        push(&world, 7);
+        world.until("the removal", |world| !world.knows("g8")).await;
+        assert_eq!(world.calls(Op::Destroy), 0);
+    }
+}
+
 #[tokio::test]
 async fn other_changes_before_a_removal_do_not_ask() {
     let mut world = eight().await;

@@ -46,14 +46,6 @@ const SHORT: Probe = Probe {
     failures: 3,
 };
 
-/// Returns the same path from where the tests run on.
-fn from_here(path: &Path) -> PathBuf {
-    let here = std::env::current_dir().unwrap();
-    let up = here.components().skip(1).map(|_| "..");
-    up.collect::<PathBuf>()
-        .join(path.strip_prefix("/").unwrap())
-}
-
 struct Supervised {
     folder: tempfile::TempDir,
     absences: Absences,
@@ -93,8 +85,7 @@ impl Supervised {
             memory: None,
             start_timeout,
         };
-        // As `--data-dir ./data` has it.
-        let sockets = Directory::new(from_here(&folder.path().join("sockets")));
+        let sockets = Directory::new(folder.path().join("sockets"));
         let plugins = [config];
         let started = Supervisor::start_probed(&plugins, &sockets, folder.path(), SHORT);
         let supervisor = started.await.unwrap();
