@@ -160,3 +160,16 @@ fn a_label_that_goes_and_a_removal_ask_in_the_pull_request_as_the_agent_asks() {
     assert_eq!(of_group(&sandbox, "web"), before);
     agent.stop();
 }
+
+#[test]
+fn a_plan_says_that_the_documents_it_begins_with_cannot_be_read() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
+    let broken = group("web", 2, IDLE, "").replace("kind: Group", "kind: [Group");
+    sandbox.push("broken", &[(WEB, &broken)]);
+    fs::remove_file(sandbox.path("work").join(WEB)).unwrap();
+    sandbox.push("gone", &[]);
+    sandbox
+        .with_config(&["plan", "--base", "main~1", "--head", "main"])
+        .exits(0)
+        .says("is not valid: 1 mistake: what stands there is not compared");
+}

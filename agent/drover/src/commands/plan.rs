@@ -60,7 +60,13 @@ pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
         }
         let ends = [base, head].map(|name| End::named(&mut repository, &settings, name));
         let [base_end, head_end] = ends;
-        let compared = compared(&repository.recorded(), base_end?, head_end?)?;
+        let base_end = base_end?;
+        if let Some(invalid) = Invalid::find(&base_end.documents, &base_end.shown) {
+            ui.message(&format!(
+                "note: {invalid}: what stands there is not compared, while an agent goes on with what it had in force"
+            ));
+        }
+        let compared = compared(&repository.recorded(), base_end, head_end?)?;
         let plans = compared.map_err(|invalid| invalid.told(ui))?;
         (plans, format!("{base}..{head}"))
     } else {
