@@ -267,7 +267,8 @@ fn program(sandbox: &Sandbox) -> String {
 fn a_program_that_is_a_provider_is_offered_to_infrakit_and_started_again() {
     let sandbox = Sandbox::new();
     let program = program(&sandbox);
-    let serving = Serving::start(&sandbox, "ec2", &["--program", &program]);
+    // The program runs in another folder than this one is relative to.
+    let serving = Serving::start_in(&sandbox, "ec2", "served", &["--program", &program]);
     let properties = json!({"command": ["sleep", "600"]});
     let one = provision(&serving, &properties, "");
     assert_eq!(
