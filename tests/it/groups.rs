@@ -283,3 +283,25 @@ fn what_cannot_be_asked_of_groups_is_refused_in_words() {
         .exits(64)
         .says("no source repository is named");
 }
+
+#[test]
+fn many_who_change_a_group_at_once_do_not_stand_in_each_others_way() {
+    let sandbox = sandbox();
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let serving = serve(&sandbox);
+    // Where the branch is checked out, the files there follow each commit.
+    let tree = sandbox.path("tree").display().to_string();
+    sandbox.git("fleet.git", &["worktree", "add", "--quiet", &tree, "main"]);
+    std::thread::scope(|scope| {
+        for caller in 0..12 {
+            let serving = &serving;
+            let size = json!({"ID": "web", "Size": 1 + caller % 3});
+            scope.spawn(move || serving.call("Group.SetSize", &size));
+        }
+    });
+    assert_eq!(sandbox.git("tree", &["status", "--short"]), "");
+    let size = serving.call("Group.Size", &json!({"ID": "web"}))["Size"].clone();
+    let written = file(&sandbox, WEB);
+    assert!(written.contains(&format!("size: {size} ")), "{written}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,6 +49,9 @@ pub(super) struct AgentGroups {
     signing: Option<Arc<Signing>>,
     /// Held by the call that ends instances.
     turn: Arc<Mutex<()>>,
+    /// Held while a commit is made. Of two at once, where the branch is checked out, one would take the other's files for
+    /// changes that somebody has not committed.
+    writing: Arc<Mutex<()>>,
 }
 
 /// Returns the service of the agent that the arguments name.
@@ -72,6 +75,7 @@ pub(super) fn service(args: &PluginServeArgs) -> CommandResult<GroupService<Agen
         }),
         settings,
         turn: Arc::default(),
+        writing: Arc::default(),
     }))
 }
 
@@ -134,7 +138,10 @@ impl AgentGroups {
         let message = format!("{group}: new");
         let target = self.target(&repository);
         let author = self.author(&message)?;
-        let done = source_edit::add_group(target, &group, &text, &author, mode)?;
+        let done = {
+            let _writing = held(&self.writing);
+            source_edit::add_group(target, &group, &text, &author, mode)?
+        };
         self.follow(&repository, &group, &done)
     }
 
@@ -182,11 +189,15 @@ impl AgentGroups {
         let repository = Repository::open(&self.settings)?;
         let target = self.target(&repository);
         let author = self.author(message)?;
-        let done = source_edit::edit_group(target, group, &author, mode, &|text| {
+        let edit = |text: &str| {
             edit(text).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
-        })?;
+        };
+        let done = {
+            let _writing = held(&self.writing);
+            source_edit::edit_group(target, group, &author, mode, &edit)?
+        };
         self.follow(&repository, group, &done)
     }
 
@@ -202,7 +213,10 @@ impl AgentGroups {
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: remove");
         let author = self.author(&message)?;
-        let done = source_edit::remove_group(self.target(&repository), &group, &author, mode)?;
+        let done = {
+            let _writing = held(&self.writing);
+            source_edit::remove_group(self.target(&repository), &group, &author, mode)?
+        };
         self.follow(&repository, &group, &done)
     }
 
@@ -271,6 +285,10 @@ fn acted_on(snapshot: &Snapshot) -> CommandResult<Option<Revision>> {
     let revision = status.source.revision.as_deref();
     let revision = revision.map(Revision::parse).transpose();
     revision.context("cannot tell which commit is in force")
+}
+
+fn held(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn parsed(id: &str) -> CommandResult<GroupName> {

@@ -22,6 +22,7 @@ pub(in crate::commands::plugin::serve) fn agent(
         settings,
         signing: None,
         turn: Arc::default(),
+        writing: Arc::default(),
     }))
 }
 

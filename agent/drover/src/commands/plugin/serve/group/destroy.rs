@@ -17,7 +17,7 @@ use drover_model::{
 use drover_spec::edit;
 use drover_spec::operation::{Asked, Operation};
 
-use super::{AgentGroups, PASS, document, in_force, parsed};
+use super::{AgentGroups, PASS, document, held, in_force, parsed};
 use crate::agent::client::AgentClient;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -62,10 +62,7 @@ impl AgentGroups {
             ));
         };
         // Two calls at once would count from the same size.
-        let _turn = self
-            .turn
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _turn = held(&self.turn);
         let group = parsed(id)?;
         let snapshot = self.snapshot()?;
         let chosen = chosen(&snapshot, &group, handles)?;
@@ -101,6 +98,7 @@ impl AgentGroups {
         let message = format!("{group}: scale to {left}\n\nWithout {names}: {BECAUSE}.");
         let target = self.target(repository);
         let author = self.author(&message)?;
+        let _writing = held(&self.writing);
         source_edit::edit_group(target, group, &author, mode, &|text| {
             let written = document::parsed(text, group);
             if written.map(|group| group.spec.size) != Some(*size) {
