@@ -13,6 +13,7 @@ mod attacks;
 mod audit;
 mod audit_claims;
 mod cli;
+mod conform;
 mod crash;
 mod decisions;
 mod demo;

@@ -390,15 +390,14 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
     let missing = sandbox
         .with_config(&["plugin", "conform", "other"])
         .exits(1);
-    missing.says("plugin other: Handshake.Hello: there is no socket other");
+    missing.says("there is no socket other and no file other.listen");
     let nowhere = sandbox.path("nowhere").display().to_string();
     let ran = sandbox.drover(&["plugin", "conform", &nowhere]).exits(1);
-    let ran = ran.says(&format!(
-        "there is no socket at {nowhere}: nothing is there"
-    ));
+    let ran = ran.says(&format!("there is no socket {nowhere} (nothing is there)"));
     assert!(!ran.stderr.contains("a plugin's name"), "{}", ran.stderr);
     let ran = sandbox.drover(&["plugin", "conform", "./agent.yaml"]);
-    ran.exits(1).says("there is no socket at ./agent.yaml: ");
+    ran.exits(1)
+        .says("error: ./agent.yaml is no socket of a plugin\n");
     let wrong = ["plugin", "conform", "file", "--subtype", "x"];
     sandbox.with_config(&wrong).exits(64).says("write file/x");
 }
@@ -534,7 +533,7 @@ const EXAMPLE: &str = concat!(
 );
 
 /// The example with a function that answers something else.
-fn changed_example(sandbox: &Sandbox, function: &str, answer: &str) -> Plugin {
+pub(crate) fn changed_example(sandbox: &Sandbox, function: &str, answer: &str) -> Plugin {
     let text = fs::read_to_string(EXAMPLE).unwrap();
     let head = format!("def {function}(params):\n");
     assert!(text.contains(&head), "the example has no {function}");
@@ -550,7 +549,7 @@ fn lists_nothing(sandbox: &Sandbox) -> Plugin {
     changed_example(sandbox, "list_instances", nothing)
 }
 
-const CONFORM: [&str; 6] = [
+pub(crate) const CONFORM: [&str; 6] = [
     "plugin",
     "conform",
     "example",
@@ -625,7 +624,7 @@ fn what_a_plugin_does_not_end_is_named_by_its_handle() {
     for one in left {
         let why = one["why"].as_str().unwrap();
         assert!(
-            why.starts_with("conformance-") && why.ends_with(", is listed as Running"),
+            why.starts_with("conformance-") && why.ends_with(", is listed as running"),
             "{why}"
         );
     }

@@ -65,11 +65,11 @@ pub fn check_names() -> impl Iterator<Item = &'static str> {
     conformance::names().chain(CHECKS.iter().map(|(name, _)| *name))
 }
 
-/// Returns the results of these checks of a plugin whose instances nobody sees: they are not made.
-pub fn wire_unchecked(subject: &dyn Subject) -> Vec<CheckResult> {
+/// Returns the results of these checks of a plugin whose instances nobody sees: they are not made, for `why`.
+pub fn wire_unchecked(subject: &dyn Subject, why: &str) -> Vec<CheckResult> {
     let wanted = CHECKS.iter().filter(|check| subject.makes(check.0));
     let results = wanted.map(|check| {
-        let why = conformance::BLIND.to_owned();
+        let why = why.to_owned();
         result(*check, Outcome::Skipped { why })
     });
     let results: Vec<CheckResult> = results.collect();
@@ -220,8 +220,9 @@ impl Trial<'_> {
         self.end(&request, &plain.made).await?;
         if plain.made != made.made {
             return Err(format!(
-                "the same call without them has other handles: {:?}, not {:?}",
-                plain.made, made.made
+                "the same call without them has other handles: {}, not {}",
+                handles(&plain.made),
+                handles(&made.made)
             ));
         }
         Ok(())
@@ -263,7 +264,8 @@ impl Trial<'_> {
         self.end(&request, &made.made).await?;
         if silence >= LONG {
             return Err(format!(
-                "no answer while an instance was made, for {silence:?}"
+                "no answer while an instance was made, for {:.1} s",
+                silence.as_secs_f64()
             ));
         }
         Ok(())
@@ -288,7 +290,8 @@ impl Trial<'_> {
     async fn connection(&self, said: &[u8]) -> Result<Box<dyn Send>, String> {
         let endpoint = self.caller.endpoint().map_err(|fault| fault.to_string())?;
         let opening = tokio::time::timeout(self.limit, opened(&endpoint, said)).await;
-        let opened = opening.map_err(|_| format!("no connection within {:?}", self.limit))?;
+        let opened =
+            opening.map_err(|_| format!("no connection within {} s", self.limit.as_secs_f32()))?;
         opened.map_err(|error| format!("cannot connect to {endpoint}: {error}"))
     }
 
@@ -336,6 +339,11 @@ impl Trial<'_> {
         }
         Err(format!("{handle} {what} in time"))
     }
+}
+
+fn handles(made: &std::collections::BTreeMap<InstanceId, ProviderRef>) -> String {
+    let handles = made.values().map(ToString::to_string);
+    handles.collect::<Vec<_>>().join(", ")
 }
 
 /// Opens a connection, which is there for as long as what is returned.

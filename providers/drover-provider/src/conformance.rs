@@ -6,10 +6,9 @@
 //!
 //! [conforms]: Report::conforms
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -25,8 +24,12 @@ use crate::{
 
 mod checks;
 mod left;
+mod notes;
+mod words;
 
-pub use left::{Left, clear};
+pub use left::{Left, Unclear, clear};
+pub use notes::Notes;
+use words::{Words, shown_command};
 
 /// What is tested, and how.
 #[async_trait]
@@ -172,10 +175,8 @@ pub struct CheckResult {
 pub struct Report {
     /// The checks in their order.
     pub results: Vec<CheckResult>,
-    /// What was made and should have been listed, and never was: nobody can see whether it has ended.
-    pub unseen: Vec<ProviderRef>,
-    /// Whether nothing at all that was made was ever listed, so that most of the checks were not made.
-    pub is_blind: bool,
+    /// Why most of the checks were not made: nothing can be seen of what they make. None: they were.
+    pub untried: Option<&'static str>,
 }
 
 impl Report {
@@ -222,25 +223,28 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     checks::ALL.iter().map(|check| check.name)
 }
 
-/// Runs the checks that the subject wants, one after the other, and ends what each has made.
+/// Runs the checks that the subject wants, one after the other, and ends what each has made. What it asks for and sees is noted
+/// in `notes`.
 ///
 /// # Cancellation
 ///
 /// A dropped future leaves the instances of the check that was running; [`clear`] ends them.
-pub async fn run(subject: &dyn Subject) -> Report {
-    let seen = Seen::default();
+pub async fn run_noting(subject: &dyn Subject, notes: &Notes) -> Report {
     let mut report = Report::default();
     let wanted = checks::ALL.iter().enumerate();
     for (number, check) in wanted.filter(|(_, check)| subject.makes(check.name)) {
-        // Each of them would wait in vain until its time is up.
-        let outcome = if seen.is_blind() && check.name != checks::OFFERS {
-            Outcome::Skipped {
-                why: BLIND.to_owned(),
+        // Each of them would fail for the same, or wait in vain until its time is up.
+        let untried = report.untried.filter(|_| check.name != checks::OFFERS);
+        let outcome = match untried {
+            Some(why) => Outcome::Skipped {
+                why: why.to_owned(),
+            },
+            None => {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                made(subject, notes, number, check).await
             }
-        } else {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            made(subject, &seen, number, check).await
         };
+        let failed = matches!(outcome, Outcome::Failed { .. });
         let result = CheckResult {
             name: check.name,
             sentence: check.sentence,
@@ -248,23 +252,55 @@ pub async fn run(subject: &dyn Subject) -> Report {
         };
         subject.told(&result);
         report.results.push(result);
+        if notes.is_blind() {
+            report.untried = Some(BLIND);
+        } else if failed && report.untried.is_none() && cannot_list(subject, notes).await {
+            report.untried = Some(UNLISTED);
+        }
     }
-    report.is_blind = seen.is_blind();
-    report.unseen = seen.unseen();
     report
 }
 
+/// Runs the checks as [`run_noting`] does, for who looks at nothing but the report.
+///
+/// # Cancellation
+///
+/// As [`run_noting`].
+pub async fn run(subject: &dyn Subject) -> Report {
+    run_noting(subject, &Notes::default()).await
+}
+
 /// Why most checks are not made of a provider that lists nothing.
-pub const BLIND: &str = "nothing that was made has been listed so far, see above";
+const BLIND: &str = "nothing that was made has been listed so far, see above";
+
+/// Why most checks are not made of a provider whose listings fail.
+const UNLISTED: &str = "not tried, as the provider does not list what there is, see above";
+
+/// How often a listing that failed in a check is asked for once more: what fails for a moment keeps no other check.
+const LISTING_ATTEMPTS: u32 = 3;
+
+/// Returns whether the listing that failed last fails again and again.
+async fn cannot_list(subject: &dyn Subject, notes: &Notes) -> bool {
+    if !notes.listing_failed() {
+        return false;
+    }
+    for _ in 0..LISTING_ATTEMPTS {
+        subject.wait().await;
+        if subject.provider().list(&Context::fleet()).await.is_ok() {
+            return false;
+        }
+    }
+    true
+}
 
 /// Makes a check.
-async fn made(subject: &dyn Subject, seen: &Seen, number: u32, check: &checks::Check) -> Outcome {
+async fn made(subject: &dyn Subject, notes: &Notes, number: u32, check: &checks::Check) -> Outcome {
     let context = Context {
         subject,
         provider: subject.provider(),
         check: number,
         made: Mutex::default(),
-        seen,
+        notes,
     };
     let verdict = (check.run)(&context).await;
     // What could not be cleaned up is a failure of the provider too: it did not end.
@@ -274,36 +310,6 @@ async fn made(subject: &dyn Subject, seen: &Seen, number: u32, check: &checks::C
         (Err(Miss::Failed(why)), _) | (_, Err(Miss::Failed(why) | Miss::Skipped(why))) => {
             Outcome::Failed { why }
         }
-    }
-}
-
-/// What of all that was made has been listed.
-#[derive(Debug, Default)]
-struct Seen {
-    /// Whether anything was.
-    any: AtomicBool,
-    /// All that was made.
-    made: Mutex<BTreeSet<ProviderRef>>,
-    /// What was waited for in vain.
-    unseen: Mutex<BTreeSet<ProviderRef>>,
-}
-
-impl Seen {
-    fn lock(set: &Mutex<BTreeSet<ProviderRef>>) -> MutexGuard<'_, BTreeSet<ProviderRef>> {
-        set.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unseen(&self) -> Vec<ProviderRef> {
-        let set = if self.is_blind() {
-            &self.made
-        } else {
-            &self.unseen
-        };
-        Self::lock(set).iter().cloned().collect()
-    }
-
-    fn is_blind(&self) -> bool {
-        !self.any.load(Ordering::Relaxed) && !Self::lock(&self.unseen).is_empty()
     }
 }
 
@@ -338,7 +344,7 @@ struct Context<'a> {
     /// The check's number, from which its instance ids and tokens come.
     check: u32,
     made: Mutex<Vec<DestroyRequest>>,
-    seen: &'a Seen,
+    notes: &'a Notes,
 }
 
 /// Instance numbers that each check has for itself.
@@ -416,7 +422,9 @@ impl Context<'_> {
 
     /// Makes instances, and notes them for cleaning up.
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        self.notes.asks(request);
         let provisioned = self.provider.provision(request).await;
+        self.notes.answered(request, &provisioned);
         if let Ok(provisioned) = &provisioned {
             for (instance, provider_ref) in &provisioned.made {
                 self.note(destroying(request, instance, provider_ref));
@@ -426,7 +434,7 @@ impl Context<'_> {
     }
 
     fn note(&self, destroy: DestroyRequest) {
-        Seen::lock(&self.seen.made).insert(destroy.provider_ref.clone());
+        self.notes.made(&destroy);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.push(destroy);
     }
@@ -464,21 +472,23 @@ impl Context<'_> {
     }
 
     async fn listing(&self) -> Result<Listing, Miss> {
-        Ok(self.provider.list(&Self::fleet()).await?)
+        let listed = self.provider.list(&Self::fleet()).await;
+        self.notes.listing(listed.is_err());
+        Ok(listed?)
     }
 
     async fn listed(&self, instance: &ProviderRef) -> Result<Option<Listed>, Miss> {
         let mut listed = self.listing().await?.instances.into_iter();
         let found = listed.find(|listed| listed.provider_ref == *instance);
         if found.is_some() {
-            self.seen.any.store(true, Ordering::Relaxed);
+            self.notes.listed();
         }
         Ok(found)
     }
 
     /// Notes that an instance was to be listed, and was not in time.
     fn tell_unseen(&self, instance: &ProviderRef) {
-        Seen::lock(&self.seen.unseen).insert(instance.clone());
+        self.notes.not_listed(instance);
     }
 
     /// Returns the waits that any state may take, or a part of them: one in so many.
@@ -510,7 +520,10 @@ impl Context<'_> {
                 "{what} in time; {instance} is not listed"
             )));
         };
-        Err(Miss::Failed(format!("{what} in time; last seen: {seen:?}")))
+        Err(Miss::Failed(format!(
+            "{what} in time; it was last listed as {}",
+            seen.words()
+        )))
     }
 
     async fn until_running(&self, instance: &ProviderRef) -> Result<Listed, Miss> {
@@ -544,6 +557,7 @@ impl Context<'_> {
         failed?;
         for destroy in &made {
             self.until_gone(&destroy.provider_ref).await?;
+            self.notes.gone(&destroy.provider_ref);
         }
         Ok(())
     }
@@ -557,7 +571,7 @@ pub fn request(subject: &dyn Subject, number: u64) -> ProvisionRequest {
         provider: subject.provider(),
         check: 0,
         made: Mutex::default(),
-        seen: &Seen::default(),
+        notes: &Notes::default(),
     };
     context.request(number, 1, subject.running())
 }

@@ -8,7 +8,7 @@ use crate::{AttachmentUse, OptionalMethod, Others};
 
 use super::{
     Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase, Verdict,
-    complete, destroying, ensure, owned,
+    Words as _, complete, destroying, ensure, owned,
 };
 
 mod adopt;
@@ -67,7 +67,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "invalid-spec",
         invalid_spec,
-        "A request that can never succeed is `InvalidSpec`, and nothing was changed."
+        "A request that can never succeed is `invalidSpec`, and nothing was changed."
     ),
     check!(
         "provision",
@@ -87,7 +87,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "created-at",
         created_at,
-        "`created_at` is when the instance was made, and stays."
+        "`createdAt` is when the instance was made, and stays."
     ),
     check!(
         "repeat",
@@ -117,12 +117,12 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "token-reuse",
         token_reuse,
-        "A token that comes with other parameters is refused (`InvalidSpec`) and makes nothing: another owner, instance, digest, epoch, zone, tag, environment, init line or set of properties."
+        "A token that comes with other parameters is refused (`invalidSpec`) and makes nothing: another owner, instance, digest, epoch, zone, tag, environment, init line or set of properties."
     ),
     check!(
         "dropped-call",
         dropped_call,
-        "A dropped future leaves either nothing or a complete effect, which the next listing shows."
+        "A call that its caller gives up leaves either nothing or a complete effect, which the next listing shows."
     ),
     check!(
         "batch",
@@ -137,7 +137,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "destroy",
         destroy,
-        "`Ok` means that the end was accepted: until it has happened, the instance is listed as `Stopping`."
+        "Success means that the end was accepted: until it has happened, the instance is listed as `stopping`."
     ),
     check!(
         "destroy-again",
@@ -147,7 +147,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "destroy-stranger",
         destroy_stranger,
-        "An instance whose token or owner differs from the request's is left alone (`NotFound`)."
+        "An instance whose token or owner differs from the request's is left alone (`notFound`)."
     ),
     check!(
         "update-restart",
@@ -157,7 +157,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "update-again",
         update_again,
-        "A restart with the digests that it has leaves an instance what it is and runs it again; it is `Pending` until then, and a repeated call does nothing more."
+        "A restart with the digests that it has leaves an instance what it is and runs it again; it is `pending` until then, and a repeated call does nothing more."
     ),
     check!(
         "update-live",
@@ -167,7 +167,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "update-stranger",
         update_stranger,
-        "An instance whose token differs from the request's is not changed (`NotFound`), nor is one that is gone."
+        "An instance whose token differs from the request's is not changed (`notFound`), nor is one that is gone."
     ),
     check!(
         "other-fleets",
@@ -182,7 +182,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "exited",
         exited,
-        "An instance that ended by itself is listed, as `Exited`, until it is destroyed."
+        "An instance that ended by itself is listed, as `exited`, until it is destroyed."
     ),
     check!(
         "release",
@@ -192,7 +192,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "release-gone",
         release_gone,
-        "Releasing what is gone, or never was, succeeds or is `NotFound`."
+        "Releasing what is gone, or never was, succeeds or is `notFound`."
     ),
     check!(
         "tags",
@@ -217,17 +217,17 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "logs",
         logs,
-        "Logs are the last lines, as many as asked for at most; of what never was they are `NotFound`."
+        "Logs are the last lines, as many as asked for at most; of what never was they are `notFound`."
     ),
     check!(
         "offers",
         offers,
-        "What the provider does not say it has is refused (`InvalidSpec`), or unknown where a health is asked for."
+        "What the provider does not say it has is refused (`invalidSpec`), or unknown where a health is asked for."
     ),
     check!(
         "independence",
         independence,
-        "Instances outlive the `Provider` value."
+        "Instances outlive whoever asked for them, and are there for the next one."
     ),
 ];
 
@@ -236,7 +236,11 @@ async fn manifest(context: &Context<'_>) -> Verdict {
     ensure(manifest.batch_max >= 1, || "batch_max is 0".to_owned())?;
     let mistakes = manifest.properties.check(&context.subject.running());
     ensure(mistakes.is_empty(), || {
-        format!("the schema refuses properties that run: {mistakes:?}")
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        format!(
+            "the schema refuses properties that run: {}",
+            mistakes.words()
+        )
     })?;
     if manifest.properties.others == Others::Refused && context.subject.has_invalid() {
         let mistakes = manifest.properties.check(&context.subject.invalid());
@@ -297,7 +301,12 @@ async fn provision(context: &Context<'_>) -> Verdict {
     let made = context.provision(&request).await?.made;
     let instance = match made.into_iter().next() {
         Some((id, instance)) if id == request.slots[0].instance => instance,
-        other => return Err(Miss::Failed(format!("the call made {other:?}"))),
+        Some((id, instance)) => {
+            let wanted = &request.slots[0].instance;
+            let why = format!("the call for {wanted} made {id} = {instance}");
+            return Err(Miss::Failed(why));
+        }
+        None => return Err(Miss::Failed("the call made nothing".to_owned())),
     };
     let listed = context.until_running(&instance).await?;
     ensure(listed.created_at.is_some(), || {
@@ -316,7 +325,11 @@ async fn ownership(context: &Context<'_>) -> Verdict {
         .await?;
     let ownership = listed.and_then(|listed| listed.ownership);
     ensure(ownership.as_ref() == Some(&expected), || {
-        format!("the tags are {ownership:?}, not {expected:?}")
+        format!(
+            "the tags are {}; not {}",
+            ownership.words(),
+            expected.words()
+        )
     })
 }
 
@@ -346,7 +359,7 @@ async fn place(context: &Context<'_>) -> Verdict {
         .ownership
         .ok_or_else(|| Miss::Failed("no tags".to_owned()))?;
     ensure(owner.seat == Some(context.seat().id), || {
-        format!("the tags say {:?}", owner.seat)
+        format!("the tags are {}", owner.words())
     })?;
     ensure(context.provision(&take(1)).await.is_err(), || {
         "a place that is held was given again".to_owned()
@@ -360,7 +373,8 @@ async fn place(context: &Context<'_>) -> Verdict {
     // Where addresses come late, the instance's own was not known yet.
     let known = before.address.is_none() || address == before.address;
     ensure(known && address.is_some(), || {
-        format!("the place of {:?} is listed at {address:?}", before.address)
+        let (before, listed) = (before.address.words(), address.words());
+        format!("the place whose address was {before} is listed with {listed}")
     })?;
     let reserve = crate::ReserveRequest {
         fleet: first.fleet.clone(),
@@ -369,12 +383,12 @@ async fn place(context: &Context<'_>) -> Verdict {
     };
     let reserved = context.provider.reserve(&reserve).await?;
     ensure(Some(&reserved) == address.as_ref(), || {
-        format!("{address:?} is reserved at {reserved}")
+        format!("{} is reserved at {reserved}", address.words())
     })?;
     let attached = listing.attached;
     ensure(
         attached.contains(&(first.group.clone(), context.seat().id)),
-        || format!("what is attached is not listed: {attached:?}"),
+        || "what is attached to the place is not listed".to_owned(),
     )?;
     // Whoever held it may still be letting go.
     for _ in context.waits(1) {
@@ -383,7 +397,8 @@ async fn place(context: &Context<'_>) -> Verdict {
             let again = again.ok_or_else(|| Miss::Failed("nothing was made".to_owned()))?;
             let after = context.until_running(&again).await?;
             return ensure(after.address == before.address, || {
-                format!("{:?} became {:?}", before.address, after.address)
+                let (before, after) = (before.address.words(), after.address.words());
+                format!("the address was {before} and is {after}")
             });
         }
         context.subject.wait().await;
@@ -408,7 +423,7 @@ async fn batch(context: &Context<'_>) -> Verdict {
         let listed = context.until_running(instance).await?;
         let of = listed.ownership.map(|owned| owned.instance);
         ensure(of.as_ref() == Some(id), || {
-            format!("{instance} is listed as {of:?}, not {id}")
+            format!("{instance} is listed as {}, not {id}", of.words())
         })?;
     }
     let mut larger = context.request(20, 1, context.subject.running());
@@ -442,7 +457,11 @@ async fn destroy(context: &Context<'_>) -> Verdict {
             Some(listed) => match listed.phase {
                 ProviderPhase::Terminated => return Ok(()),
                 ProviderPhase::Stopping => {}
-                phase => return Err(Miss::Failed(format!("listed as {phase:?} after `Ok`"))),
+                phase => {
+                    let phase = phase.words();
+                    let why = format!("listed as {phase} after its end was accepted");
+                    return Err(Miss::Failed(why));
+                }
             },
         }
         context.subject.wait().await;
@@ -540,7 +559,7 @@ async fn exited(context: &Context<'_>) -> Verdict {
             let listed = context.listed(instance).await?;
             ensure(
                 has_exited(listed.as_ref().map(|listed| &listed.phase)),
-                || format!("not listed as exited any more: {listed:?}"),
+                || format!("not listed as exited any more: {}", listed.words()),
             )?;
         }
     }
@@ -561,10 +580,10 @@ async fn independence(context: &Context<'_>) -> Verdict {
     let listed = listed.filter(|listed| listed.provider_ref == instance);
     let phases: Vec<ProviderPhase> = listed.map(|listed| listed.phase).collect();
     ensure(phases == [ProviderPhase::Running], || {
-        format!("listed as {phases:?}")
+        format!("listed as {}", phases.words())
     })?;
     let again = reopened.provision(&request).await?;
     ensure(again.made.values().eq([&instance]), || {
-        format!("other handles: {:?}, not {instance}", again.made)
+        format!("other handles: {}, not {instance}", again.made.words())
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use drover_model::{Epoch, InstanceId, Listed, Ownership, ProviderPhase, ProviderRef, Token};
 
-use super::{Context, NUMBERS_PER_CHECK, Provider, Subject};
+use super::{Context, NUMBERS_PER_CHECK, Notes, Provider, Subject, Words as _};
 use crate::{DestroyRequest, ProviderError};
 
 /// An instance of a run that is still there, or may be.
@@ -17,23 +17,56 @@ pub struct Left {
     pub why: String,
 }
 
-/// Ends what a run has left behind, and returns what is there all the same. `unseen`: what was made and never listed.
+/// What is left cannot be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclear {
+    /// Why not.
+    pub error: ProviderError,
+    /// What was made and not seen to end. There may be more.
+    pub left: Vec<Left>,
+}
+
+/// Ends what a run has left behind, and returns what is there all the same. `notes`: what the run has asked for and seen.
 ///
 /// # Errors
 ///
-/// What is there cannot be listed, so that nobody knows what is left.
+/// What is there cannot be listed. Its end was asked for all the same, as far as it is known: [`Unclear`] has what nobody has
+/// seen end.
 ///
 /// # Cancellation
 ///
 /// A dropped future leaves what is left.
-pub async fn clear(
-    subject: &dyn Subject,
-    unseen: &[ProviderRef],
-) -> Result<Vec<Left>, ProviderError> {
+pub async fn clear(subject: &dyn Subject, notes: &Notes) -> Result<Vec<Left>, Unclear> {
+    let cleared = clear_listed(subject, notes).await;
+    let Err(error) = cleared else {
+        return Ok(cleared.unwrap_or_default());
+    };
+    let provider = subject.provider();
+    let mut left = Vec::new();
+    for destroy in notes.open() {
+        let ended = match provider.destroy(&destroy).await {
+            Ok(()) => "its end was accepted".to_owned(),
+            Err(error) => format!("it is not ended: {error}"),
+        };
+        left.push(Left {
+            provider_ref: destroy.provider_ref,
+            why: format!(
+                "{} was made, and {ended}; nobody can see it",
+                destroy.instance
+            ),
+        });
+    }
+    Err(Unclear { error, left })
+}
+
+async fn clear_listed(subject: &dyn Subject, notes: &Notes) -> Result<Vec<Left>, ProviderError> {
     let provider = subject.provider();
     let mut found = found(subject, &*provider).await?;
     let mut refused = BTreeMap::new();
     for (handle, listed) in &found {
+        if let Some(owner) = &listed.ownership {
+            notes.known(&owner.instance);
+        }
         if let Some(destroy) = listed.ownership.as_ref().map(|of| destroying(of, handle))
             && let Err(error) = provider.destroy(&destroy).await
         {
@@ -50,21 +83,19 @@ pub async fn clear(
     let left = found.into_iter().map(|(provider_ref, listed)| {
         let refused = refused.get(&provider_ref);
         let refused = refused.map(|why| format!(", and is not ended: {why}"));
-        let (instance, phase) = (listed.ownership.map(|of| of.instance), listed.phase);
+        let (instance, phase) = (listed.ownership.map(|of| of.instance), listed.phase.words());
         let instance = instance.map(|id| format!("{id}, ")).unwrap_or_default();
         let why = format!(
-            "{instance}is listed as {phase:?}{}",
+            "{instance}is listed as {phase}{}",
             refused.unwrap_or_default()
         );
         Left { provider_ref, why }
     });
     let mut left: Vec<Left> = left.collect();
-    for handle in unseen {
-        if left.iter().all(|left| left.provider_ref != *handle) {
-            left.push(Left {
-                provider_ref: handle.clone(),
-                why: "was made and not listed: nobody can see whether it has ended".to_owned(),
-            });
+    for provider_ref in notes.unseen() {
+        if left.iter().all(|left| left.provider_ref != provider_ref) {
+            let why = "was made and not listed: nobody can see whether it has ended".to_owned();
+            left.push(Left { provider_ref, why });
         }
     }
     Ok(left)

@@ -1,6 +1,7 @@
 //! `drover plugin conform`: the conformance suite of providers, run against a plugin, and that of flavors against one
 //! that is nothing else.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
-use drover_provider::conformance::{self, CheckResult, Left, Outcome, Report, Subject};
+use drover_provider::conformance::{
+    self, CheckResult, Left, Notes, Outcome, Report, Subject, Unclear,
+};
 use drover_provider::{Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{
     Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, check_names,
@@ -51,6 +54,7 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
         let found = Found {
             report,
             left: Vec::new(),
+            unclear: None,
         };
         return told(args, &plugin, "the contract of flavors", &found, ui);
     }
@@ -59,6 +63,7 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
     let mut settings = vec![("plugin".to_owned(), Value::from(plugin.as_str()))];
     settings.extend(args.settings.iter().cloned());
     let settings: Value = settings.into_iter().collect();
+    known_settings(&factory, &settings)?;
     let provider = open(&factory, &settings)?;
     tryable(&factory, &settings, args)?;
     let subject = Plugin {
@@ -77,38 +82,50 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
 /// What was found of a plugin.
 struct Found {
     report: Report,
-    /// What was made and is there all the same.
+    /// What was made and is there all the same, or may be.
     left: Vec<Left>,
+    /// Why more may be left. None: nothing is.
+    unclear: Option<ProviderError>,
 }
 
 /// Runs the suite, calls what only the wire shows, and ends what is left of both.
 async fn tried(subject: &Plugin<'_>) -> CommandResult<Found> {
+    let notes = Notes::default();
     let report = tokio::select! {
-        report = checked(subject) => Some(report?),
+        report = checked(subject, &notes) => Some(report?),
         // Nobody else knows what was made until then.
         _ = tokio::signal::ctrl_c() => None,
     };
-    let unseen = report.as_ref().map(|report| report.unseen.as_slice());
-    let left = conformance::clear(subject, unseen.unwrap_or_default()).await;
-    let left = left.context("cannot tell what the checks have left behind")?;
+    let (left, unclear) = match conformance::clear(subject, &notes).await {
+        Ok(left) => (left, None),
+        Err(Unclear { error, left }) => (left, Some(error)),
+    };
     let Some(report) = report else {
-        return Err(left_behind(CommandError::new("interrupted"), &left));
+        let error = CommandError::new("interrupted");
+        return Err(unanswered(
+            left_behind(error, &left, unclear.as_ref()),
+            &notes,
+        ));
     };
     let not_ended = subject.not_ended.lock();
     let not_ended = not_ended.unwrap_or_else(PoisonError::into_inner);
     match not_ended.first() {
-        None => Ok(Found { report, left }),
+        None => Ok(Found {
+            report,
+            left,
+            unclear,
+        }),
         Some(why) => {
             let error = CommandError::new("a released instance was not ended").hint(why);
-            Err(left_behind(error, &left))
+            Err(left_behind(error, &left, unclear.as_ref()))
         }
     }
 }
 
-async fn checked(subject: &Plugin<'_>) -> CommandResult<Report> {
-    let mut report = conformance::run(subject).await;
-    if report.is_blind {
-        report.results.extend(wire_unchecked(subject));
+async fn checked(subject: &Plugin<'_>, notes: &Notes) -> CommandResult<Report> {
+    let mut report = conformance::run_noting(subject, notes).await;
+    if let Some(why) = report.untried {
+        report.results.extend(wire_unchecked(subject, why));
         return Ok(report);
     }
     let (name, limit) = (subject_name()?, subject.args.patience);
@@ -119,8 +136,15 @@ async fn checked(subject: &Plugin<'_>) -> CommandResult<Report> {
     Ok(report)
 }
 
-/// Says what is to be removed by hand.
-fn left_behind(mut error: CommandError, left: &[Left]) -> CommandError {
+/// Says what is to be removed by hand, and whether that is all.
+fn left_behind(
+    mut error: CommandError,
+    left: &[Left],
+    unclear: Option<&ProviderError>,
+) -> CommandError {
+    if let Some(why) = unclear {
+        error = error.detail(format!("what is left is not known: {why}"));
+    }
     if left.is_empty() {
         return error;
     }
@@ -129,6 +153,29 @@ fn left_behind(mut error: CommandError, left: &[Left]) -> CommandError {
         error = error.detail(format!("{provider_ref}: {why}"));
     }
     error
+}
+
+/// Says what may be made yet: calls that were under way, or had no answer.
+fn unanswered(mut error: CommandError, notes: &Notes) -> CommandError {
+    for instance in notes.asked() {
+        error = error.detail(format!(
+            "{instance} was asked for, and nobody knows whether it is made: look for it by its tags"
+        ));
+    }
+    error
+}
+
+/// Fails if a setting of the Provider document is mistaken, with a suggestion where one is near.
+fn known_settings(factory: &PluginFactory, settings: &Value) -> CommandResult<()> {
+    let mistakes = factory.manifest().settings.check(settings);
+    let Some(mistake) = mistakes.into_iter().next() else {
+        return Ok(());
+    };
+    let error = CommandError::usage(format!("--setting {mistake}"));
+    Err(match &mistake.suggestion {
+        Some(meant) => error.hint(format!("did you mean {meant}?")),
+        None => error,
+    })
 }
 
 /// Fails if there is no check of such a name.
@@ -196,7 +243,11 @@ fn told(
     found: &Found,
     ui: Ui,
 ) -> CommandResult {
-    let Found { report, left } = found;
+    let Found {
+        report,
+        left,
+        unclear,
+    } = found;
     match args.output {
         // Each check was told when it had ended.
         ReportOutput::Text => ui.result(&sum(report))?,
@@ -204,13 +255,13 @@ fn told(
     }
     let error = if !report.conforms() {
         CommandError::new(format!("plugin {plugin} does not keep {contract}"))
-    } else if left.is_empty() {
+    } else if left.is_empty() && unclear.is_none() {
         return Ok(Exit::Done);
     } else {
         CommandError::new(format!("plugin {plugin} has not ended what was made"))
     };
     let nothing_given = args.properties == Value::empty_map();
-    let error = left_behind(error, left);
+    let error = left_behind(error, left, unclear.as_ref());
     Err(if nothing_given {
         error.hint(PROPERTIES_HINT)
     } else {
@@ -248,19 +299,39 @@ fn place(args: &PluginConformArgs) -> CommandResult<(Place, String)> {
         ..AgentOptions::default()
     })?;
     let directory = settings.places(scratch_free()).plugins;
-    Ok((Place::Named(directory), args.plugin.clone()))
+    let Ok(name) = args.plugin.parse::<PluginName>() else {
+        // Whoever opens it says what is wrong with the name.
+        return Ok((Place::Named(directory), args.plugin.clone()));
+    };
+    // Fixed, so that nobody else of the folder is asked: what is wrong with its neighbours is no fault of the plugin.
+    let endpoint = directory.find(&name.lookup);
+    let endpoint = endpoint.context(format!("plugin {name} is not found"))?;
+    Ok((Place::Fixed(endpoint), args.plugin.clone()))
 }
 
 /// Says that a path leads to no socket: no plugin has such a name.
 fn no_socket(path: &Path) -> CommandError {
-    let what = match path.symlink_metadata() {
-        Ok(_) => "what is there is none",
-        Err(_) => "nothing is there",
+    let shown = path.display();
+    let message = match path.symlink_metadata() {
+        Ok(entry) if entry.is_dir() => format!("{shown} is a folder, and no socket of a plugin"),
+        Ok(entry) if entry.is_symlink() => {
+            format!("{shown} is a link that leads to no socket of a plugin")
+        }
+        Ok(_) => format!("{shown} is no socket of a plugin"),
+        Err(error) => format!("there is no socket {shown} ({})", told_plainly(&error)),
     };
-    let message = format!("there is no socket at {}: {what}", path.display());
     CommandError::new(message).hint(
         "a plugin's socket is there while it runs; a name such as `simulator` is looked for in the plugins' folder",
     )
+}
+
+/// Returns why a path cannot be looked at, without the number that the system has for it.
+fn told_plainly(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "nothing is there".to_owned(),
+        ErrorKind::PermissionDenied => "it may not be looked at".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Where no process is looked for.
@@ -433,6 +504,9 @@ struct ReportDocument<'a> {
     checks: Vec<CheckDocument<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left: Vec<LeftDocument<'a>>,
+    /// Why more may be left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_unknown: Option<&'a str>,
 }
 
 /// What is to be removed by hand.
@@ -454,7 +528,11 @@ struct CheckDocument<'a> {
 }
 
 fn document<'a>(plugin: &'a str, found: &'a Found) -> ReportDocument<'a> {
-    let Found { report, left } = found;
+    let Found {
+        report,
+        left,
+        unclear,
+    } = found;
     let left = left.iter().map(|left| LeftDocument {
         handle: left.provider_ref.as_str(),
         why: &left.why,
@@ -477,5 +555,6 @@ fn document<'a>(plugin: &'a str, found: &'a Found) -> ReportDocument<'a> {
         conforms: report.conforms(),
         checks: checks.collect(),
         left: left.collect(),
+        left_unknown: unclear.as_ref().map(|error| error.message.as_str()),
     }
 }

@@ -6,7 +6,7 @@ use crate::{AdoptRequest, OptionalMethod};
 
 use super::super::{
     Completeness, Context, ErrorClass, Listed, Miss, ProviderRef, ProvisionRequest, Verdict,
-    destroying, ensure, owned,
+    Words as _, destroying, ensure, owned,
 };
 
 /// Makes an instance nobody's, and takes it over as another one.
@@ -52,7 +52,8 @@ pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
     let surveyed = context.provider.survey(&tags).await?.strangers;
     let claimed = surveyed.iter().find_map(|one| one.claimed_by.as_ref());
     ensure(claimed.is_none(), || {
-        format!("a released instance, which nobody acts on, is said to be claimed: {claimed:?}")
+        let claimed = claimed.words();
+        format!("a released instance, which nobody acts on, is said to be claimed: {claimed}")
     })?;
     nobody(context, &taken).await?;
     context.provider.adopt(&taken).await?;
@@ -60,7 +61,10 @@ pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
     let listed = until_owned(context, &next, &instance).await?;
     let same = |one: &Listed| (one.address.clone(), one.zone.clone(), one.phase.clone());
     ensure(same(&listed) == same(&before), || {
-        format!("adopting changed more than the ownership: {listed:?}")
+        format!(
+            "adopting changed more than the ownership: {}",
+            listed.words()
+        )
     })?;
     let left = context.provider.survey(&tags).await?.strangers;
     ensure(left.is_empty(), || {

@@ -7,8 +7,8 @@ use drover_model::{CheckOutcome, Value};
 use crate::{OptionalMethod, ProviderError};
 
 use super::super::{
-    Context, ErrorClass, Miss, ProviderPhase, ProviderRef, ProvisionRequest, Verdict, destroying,
-    ensure, owned,
+    Context, ErrorClass, Miss, ProviderPhase, ProviderRef, ProvisionRequest, Verdict, Words as _,
+    destroying, ensure, owned, shown_command,
 };
 
 /// How long a command that ends may take: long enough for a machine that is busy.
@@ -95,7 +95,7 @@ fn fails(outcome: &CheckOutcome) -> bool {
 fn failing(outcome: &CheckOutcome, what: &str) -> Verdict {
     ensure(
         matches!(outcome, CheckOutcome::Failing { why } if !why.trim().is_empty()),
-        || format!("{what} is answered with {outcome:?}"),
+        || format!("{what} is answered with {}", outcome.words()),
     )
 }
 
@@ -110,7 +110,9 @@ async fn untouched(
     let is_same = listed.as_ref().is_some_and(|listed| {
         listed.phase == ProviderPhase::Running && listed.ownership.as_ref() == Some(&wanted)
     });
-    ensure(is_same, || format!("asking has changed it: {listed:?}"))
+    ensure(is_same, || {
+        format!("asking has changed it: {}", listed.words())
+    })
 }
 
 async fn end(context: &Context<'_>, request: &ProvisionRequest, instance: &ProviderRef) -> Verdict {
@@ -127,7 +129,8 @@ pub(super) async fn check(context: &Context<'_>) -> Verdict {
     let passing = Question::Check(&commands.passing);
     let outcome = passing.until(context, &instance, 1, passes).await?;
     ensure(passes(&outcome), || {
-        format!("{:?} is answered with {outcome:?}", commands.passing)
+        let passing = shown_command(&commands.passing);
+        format!("{passing} is answered with {}", outcome.words())
     })?;
     let refused = Question::Check(&commands.failing)
         .ask(context, &instance)
@@ -138,7 +141,7 @@ pub(super) async fn check(context: &Context<'_>) -> Verdict {
             unhealthy(context, passing, properties).await?;
         }
         _ => {
-            failing(&refused, &format!("{:?}", commands.failing))?;
+            failing(&refused, &shown_command(&commands.failing))?;
             slow(context, &instance, &commands.slow).await?;
         }
     }
@@ -159,10 +162,14 @@ async fn slow(context: &Context<'_>, instance: &ProviderRef, command: &[String])
     let outcome = context.provider.check(instance, command, SHORT).await?;
     let took = begun.elapsed();
     ensure(!passes(&outcome), || {
-        format!("{command:?} passes after {took:?}")
+        format!("{} passes after {}", shown_command(command), took.words())
     })?;
     ensure(took <= SHORT + LATE, || {
-        format!("{command:?} may take {SHORT:?}, and is answered after {took:?}")
+        let (shown, took) = (shown_command(command), took.words());
+        format!(
+            "{shown} may take {}, and is answered after {took}",
+            SHORT.words()
+        )
     })
 }
 
@@ -183,7 +190,7 @@ pub(super) async fn health(context: &Context<'_>) -> Verdict {
     let health = Question::Health;
     let before = health.until(context, &second, HOPE, passes).await?;
     ensure(!fails(&before), || {
-        format!("an instance that runs is answered with {before:?}")
+        format!("an instance that runs is answered with {}", before.words())
     })?;
     untouched(context, &request, &second).await?;
     end(context, &first_request, &first).await?;
@@ -197,7 +204,8 @@ pub(super) async fn health(context: &Context<'_>) -> Verdict {
     let after = health.until(context, &second, HOPE, passes).await?;
     let same = std::mem::discriminant(&before) == std::mem::discriminant(&after);
     ensure(same, || {
-        format!("another instance has ended, and {before:?} has become {after:?}")
+        let (before, after) = (before.words(), after.words());
+        format!("another instance has ended, and {before} has become {after}")
     })?;
     match (context.subject.unhealthy(), before) {
         (Some(properties), _) => unhealthy(context, health, properties).await,

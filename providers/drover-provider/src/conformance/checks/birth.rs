@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Context, Verdict, ensure};
+use super::super::{Context, Verdict, Words as _, ensure};
 
 /// How far the clock that tells when an instance was made may be from the one that tells when a listing was.
 const SKEW: Duration = Duration::from_mins(5);
@@ -16,13 +16,19 @@ pub(super) async fn created_at(context: &Context<'_>) -> Verdict {
     let (earliest, latest) = (before - SKEW, after + SKEW);
     ensure(
         first.is_some_and(|at| earliest <= at && at <= latest),
-        || format!("made between {before} and {after}, and listed as made at {first:?}"),
+        || {
+            format!(
+                "made between {before} and {after}, and listed as made at {}",
+                first.words()
+            )
+        },
     )?;
     for _ in 0..3 {
         context.subject.wait().await;
         let later = context.until_running(&instance).await?.created_at;
         ensure(later == first, || {
-            format!("listed as made at {first:?}, and at {later:?} afterwards")
+            let (first, later) = (first.words(), later.words());
+            format!("listed as made at {first}, and at {later} afterwards")
         })?;
     }
     Ok(())

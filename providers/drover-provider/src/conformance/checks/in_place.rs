@@ -8,7 +8,7 @@ use crate::UpdateRequest;
 
 use super::super::{
     Context, Digests, ErrorClass, InPlace, Listed, Miss, ProviderPhase, ProviderRef,
-    ProvisionRequest, Verdict, destroying, ensure, owned,
+    ProvisionRequest, Verdict, Words as _, destroying, ensure, owned,
 };
 
 /// Returns the call that changes an instance of `request` to the same fields under other digests. None: the
@@ -101,14 +101,15 @@ pub(super) async fn update_restart(context: &Context<'_>) -> Verdict {
     let same = before.address.is_none() || after.address == before.address;
     ensure(same, || {
         format!(
-            "the address was {:?} and is {:?}",
-            before.address, after.address
+            "the address was {} and is {}",
+            before.address.words(),
+            after.address.words()
         )
     })?;
     let mut owner = owned(&request, &request.slots[0]);
     owner.digests = update.digests.clone();
     ensure(after.ownership.as_ref() == Some(&owner), || {
-        format!("the tags are {:?}", after.ownership)
+        format!("the tags are {}", after.ownership.words())
     })?;
     repeated(context, &update).await
 }
@@ -119,7 +120,7 @@ async fn repeated(context: &Context<'_>, update: &UpdateRequest) -> Verdict {
     let again = context.listed(&update.provider_ref).await?;
     let phase = again.map(|listed| listed.phase);
     ensure(phase == Some(ProviderPhase::Running), || {
-        format!("the repeated call left it {phase:?}")
+        format!("the repeated call left it {}", phase.words())
     })
 }
 
@@ -144,7 +145,7 @@ pub(super) async fn update_again(context: &Context<'_>) -> Verdict {
     accepted(context, &update).await?;
     let after = until_updated(context, &update).await?;
     ensure(after.ownership == before.ownership, || {
-        format!("the tags are {:?}", after.ownership)
+        format!("the tags are {}", after.ownership.words())
     })?;
     repeated(context, &update).await
 }
@@ -156,7 +157,7 @@ pub(super) async fn update_live(context: &Context<'_>) -> Verdict {
     let listed = context.listed(&instance).await?;
     let phase = listed.map(|listed| listed.phase);
     ensure(phase == Some(ProviderPhase::Running), || {
-        format!("it was interrupted: {phase:?}")
+        format!("it was interrupted: {}", phase.words())
     })?;
     until_updated(context, &update).await.map(|_| ())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{
     Context, DestroyRequest, ErrorClass, InstanceId, Listing, Miss, ProviderPhase, ProviderRef,
-    Verdict, complete, destroying, ensure,
+    Verdict, Words as _, complete, destroying, ensure,
 };
 
 /// How many instances are made: a few pages of a plugin whose pages are small, and few enough for a machine
@@ -56,7 +56,10 @@ async fn until_gone(
         context.subject.wait().await;
     }
     Err(Miss::Failed(match left {
-        Some(left) => format!("instances that were ended are still listed: {left:?}"),
+        Some(left) => format!(
+            "instances that were ended are still listed: {}",
+            left.words()
+        ),
         None => "no listing was complete after instances were ended".to_owned(),
     }))
 }

@@ -7,7 +7,7 @@ use drover_model::CheckOutcome;
 
 use crate::{AdoptRequest, OptionalMethod, ProviderError, ReserveRequest, UpdateRequest};
 
-use super::super::{Context, ErrorClass, InPlace, Miss, Verdict, ensure};
+use super::super::{Context, ErrorClass, InPlace, Miss, Verdict, Words as _, ensure};
 
 /// Calls what is not offered, about an instance that never was: nothing can come of it.
 pub(super) async fn offers(context: &Context<'_>) -> Verdict {
@@ -60,7 +60,10 @@ fn refused(name: &str, answer: Result<(), ProviderError>) -> Verdict {
 
 fn unknown(name: &str, answer: &Result<CheckOutcome, ProviderError>) -> Verdict {
     ensure(matches!(answer, Ok(CheckOutcome::Unknown { .. })), || {
-        format!("`{name}` is not offered, and the answer is {answer:?}")
+        format!(
+            "`{name}` is not offered, and the answer is {}",
+            answer.words()
+        )
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{OptionalMethod, ProvisionRequest};
 
 use super::super::{
-    Context, ErrorClass, Miss, ProviderPhase, ProviderRef, Verdict, destroying, ensure,
+    Context, ErrorClass, Miss, ProviderPhase, ProviderRef, Verdict, Words as _, destroying, ensure,
 };
 use super::adopt::until_surveyed;
 use super::tags::take_back;
@@ -58,7 +58,7 @@ async fn released(
     let listed = context.listed(instance).await?;
     let ownership = listed.and_then(|listed| listed.ownership);
     ensure(ownership.is_none(), || {
-        format!("still owned: {ownership:?}")
+        format!("still owned: {}", ownership.words())
     })?;
     let end = destroying(request, &request.slots[0].instance, instance);
     match context.provider.destroy(&end).await {
@@ -82,7 +82,7 @@ async fn runs_on(
         .find(|one| one.provider_ref == *instance)
         .map(|one| &one.phase);
     ensure(phase == Some(&ProviderPhase::Running), || {
-        format!("a released instance is surveyed as {phase:?}")
+        format!("a released instance is surveyed as {}", phase.words())
     })
 }
 

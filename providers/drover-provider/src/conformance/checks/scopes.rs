@@ -1,7 +1,8 @@
 //! The check of what two scopes know of each other.
 
 use super::super::{
-    Completeness, Context, ErrorClass, Miss, ProviderError, Verdict, destroying, ensure, owned,
+    Completeness, Context, ErrorClass, Miss, ProviderError, Verdict, Words as _, destroying,
+    ensure, owned,
 };
 
 /// Makes an instance, and asks another scope for it: nothing of it is listed, ended or let go of there.
@@ -34,7 +35,8 @@ pub(super) async fn scopes(context: &Context<'_>) -> Verdict {
         let owner = context.until_running(&instance).await?.ownership;
         let expected = owned(&request, &request.slots[0]);
         ensure(owner.as_ref() == Some(&expected), || {
-            format!("the tags are {owner:?} after another scope was asked to let go")
+            let owner = owner.words();
+            format!("the tags are {owner} after another scope was asked to let go")
         })?;
     }
     Ok(())

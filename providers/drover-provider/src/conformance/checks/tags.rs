@@ -6,7 +6,9 @@ use drover_model::Stranger;
 
 use crate::{AdoptRequest, OptionalMethod};
 
-use super::super::{Context, Miss, ProviderRef, ProvisionRequest, Verdict, destroying, ensure};
+use super::super::{
+    Context, Miss, ProviderRef, ProvisionRequest, Verdict, Words as _, destroying, ensure,
+};
 
 type Tags = BTreeMap<String, String>;
 
@@ -95,8 +97,10 @@ async fn found(context: &Context<'_>, common: &Tags, both: &[(ProviderRef, Tags)
     }
     ensure(handles(&seen) == wanted, || {
         format!(
-            "{common:?} were given to {wanted:?} and find {:?}",
-            handles(&seen)
+            "the tags {} were given to {} and find {}",
+            common.words(),
+            wanted.words(),
+            handles(&seen).words()
         )
     })?;
     for (handle, own) in both {
@@ -104,11 +108,12 @@ async fn found(context: &Context<'_>, common: &Tags, both: &[(ProviderRef, Tags)
         let its = its.map(|one| &one.tags);
         ensure(
             its.is_some_and(|its| own.iter().all(|(name, value)| its.get(name) == Some(value))),
-            || format!("{handle} was given {own:?} and has {its:?}"),
+            || format!("{handle} was given {} and has {}", own.words(), its.words()),
         )?;
         let alone = context.provider.survey(own).await?.strangers;
         ensure(handles(&alone) == [handle.clone()], || {
-            format!("{own:?} find {:?}, not {handle}", handles(&alone))
+            let (own, found) = (own.words(), handles(&alone).words());
+            format!("the tags {own} find {found}, not {handle}")
         })?;
     }
     Ok(())

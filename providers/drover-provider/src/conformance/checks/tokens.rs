@@ -5,8 +5,8 @@ use drover_model::{Digests, SecretRef, counted};
 use crate::{ProvisionRequest, SecretText, Urgency};
 
 use super::super::{
-    Context, ErrorClass, InstanceId, Miss, ProviderPhase, Subject, Token, Verdict, destroying,
-    ensure,
+    Context, ErrorClass, InstanceId, Miss, ProviderPhase, Subject, Token, Verdict, Words as _,
+    destroying, ensure,
 };
 
 pub(super) async fn repeat(context: &Context<'_>) -> Verdict {
@@ -17,7 +17,8 @@ pub(super) async fn repeat(context: &Context<'_>) -> Verdict {
         request.urgency = urgency;
         let again = context.provision(&request).await?;
         ensure(again.made == first.made, || {
-            format!("other handles: {:?}, not {:?}", again.made, first.made)
+            let (again, first) = (again.made.words(), first.made.words());
+            format!("other handles: {again}, not {first}")
         })?;
     }
     for instance in first.made.values() {
@@ -48,7 +49,8 @@ pub(super) async fn repeat_secrets(context: &Context<'_>) -> Verdict {
     };
     let again = context.provision(&later).await?;
     ensure(again.made == made, || {
-        format!("other handles: {:?}, not {made:?}", again.made)
+        let (again, first) = (again.made.words(), made.words());
+        format!("other handles: {again}, not {first}")
     })?;
     for instance in made.values() {
         context.until_running(instance).await?;
@@ -101,7 +103,7 @@ pub(super) async fn repeat_after_end(context: &Context<'_>) -> Verdict {
     context.until_gone(&instance).await?;
     let again = context.provision(&request).await?;
     ensure(again.made.values().eq([&instance]), || {
-        format!("other handles: {:?}, not {instance}", again.made)
+        format!("other handles: {}, not {instance}", again.made.words())
     })?;
     for _ in 0..3 {
         context.subject.wait().await;

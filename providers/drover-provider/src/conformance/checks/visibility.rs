@@ -1,6 +1,6 @@
 //! The check of how late listings may be.
 
-use super::super::{Completeness, Context, Miss, Verdict, ensure};
+use super::super::{Completeness, Context, Miss, Verdict, Words as _, ensure};
 
 /// Makes an instance, and looks whether it is in each complete listing once its time is past. Whoever takes longer than
 /// is said has instances made a second time: an agent takes for gone what it does not see by then.
@@ -18,7 +18,8 @@ pub(super) async fn visibility(context: &Context<'_>) -> Verdict {
         let is_late = listing.as_of >= due && listing.completeness == Completeness::Complete;
         ensure(!is_late, || {
             format!(
-                "{instance} is not listed {visibility:?} after it was made, as the manifest promises"
+                "{instance} is not listed {} after it was made, as the manifest promises",
+                visibility.words()
             )
         })?;
         context.subject.wait().await;
