@@ -179,8 +179,14 @@ fn add_file(repository: &mut Repository, file: &ParsedFile, places: &Places<'_>)
     }
     for document in &file.documents {
         let mut diagnostics = document.diagnostics.clone();
-        diagnostics.extend(repeated(file, document, places));
         repository.diagnostics.extend(diagnostics.iter().cloned());
+        if let Some((repeated, is_first)) = repeated(file, document, places) {
+            // Each of them is not in force for it, and people are told of each pair once.
+            if !is_first {
+                repository.diagnostics.push(repeated.clone());
+            }
+            diagnostics.push(repeated);
+        }
         match &document.outcome {
             Some(outcome) if diagnostics.iter().all(|found| !found.is_error()) => {
                 add_document(repository, file, document, outcome);
@@ -198,24 +204,29 @@ fn add_file(repository: &mut Repository, file: &ParsedFile, places: &Places<'_>)
     }
 }
 
-/// Says that a name is repeated, at each of its places.
+/// Says that a name is repeated, and where else it is: at the first of its places the second, at the others the first.
+/// Returns whether it is the first one, too.
 fn repeated(
     file: &ParsedFile,
     document: &ParsedDocument,
     places: &Places<'_>,
-) -> Option<Diagnostic> {
+) -> Option<(Diagnostic, bool)> {
     let identity = document.identity.as_ref()?;
-    let others = places.get(identity)?;
+    let all = places.get(identity)?;
     let same = |place: &&Place<'_>| std::ptr::eq(place.document, document);
-    let other = others.iter().find(|place| !same(place))?;
+    let other = all.iter().find(|place| !same(place))?.span();
     let (kind, name) = identity;
     let place = Place { file, document };
-    let message = format!("the {} `{name}` is defined more than once", kind.as_str());
-    Some(
-        Diagnostic::error("duplicate-document", message, place.span())
-            .hint("a document's identity is kind + name, whatever its path; until one of them goes, none is in force")
-            .related(other.span(), "also here"),
-    )
+    let message = format!(
+        "the {} `{name}` is defined more than once, also at {}:{}",
+        kind.as_str(),
+        other.file,
+        other.line
+    );
+    let diagnostic = Diagnostic::error("duplicate-document", message, place.span())
+        .hint("a document's identity is kind + name, whatever its path; until one of them goes, none is in force")
+        .related(other, "also here");
+    Some((diagnostic, all.first().is_some_and(|first| same(&first))))
 }
 
 fn add_document(

@@ -57,7 +57,7 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
     }
     if let Some(file) = &only {
         let diagnostics = &mut checked.diagnostics;
-        diagnostics.retain(|mistake| *mistake.span.file == **file);
+        diagnostics.retain(|mistake| is_about(mistake, file));
     }
     match args.output {
         Output::Json => ui.result(&output::json(&mistakes(&checked.diagnostics))?)?,
@@ -106,6 +106,13 @@ fn with_file(path: &Path) -> CommandResult<(Documents, Option<String>)> {
         }
     }
     Ok(widest)
+}
+
+/// Whether a mistake is one of a file: it is there, or what is there is the other half of it.
+fn is_about(mistake: &Diagnostic, file: &str) -> bool {
+    let related = mistake.related.iter().map(|(span, _)| span);
+    let mut places = std::iter::once(&mistake.span).chain(related);
+    places.any(|span| *span.file == *file)
 }
 
 /// Whether a document, of one file or of any, refers to one that was not read.

@@ -54,15 +54,17 @@ fn a_name_in_two_files_names_both_and_neither_is_in_force() {
     ]);
     assert_eq!(
         said(&repository),
-        [
-            "groups/a.yaml:3:18 duplicate-document",
-            "groups/b.yaml:4:18 duplicate-document"
-        ]
+        ["groups/b.yaml:4:18 duplicate-document"],
+        "each pair once"
     );
-    let other = &repository.diagnostics[0].related[0].0;
-    assert_eq!(other.to_string(), "groups/b.yaml:4:18");
+    let told = &repository.diagnostics[0];
+    assert!(told.message.ends_with("also at groups/a.yaml:3"));
+    assert_eq!(told.related[0].0.to_string(), "groups/a.yaml:3:18");
     assert!(repository.groups.is_empty());
-    assert_eq!(repository.broken.len(), 2);
+    let why = repository.broken.iter().map(|one| &one.diagnostics[..]);
+    let why: Vec<_> = why.map(|why| why[0].message.as_str()).collect();
+    assert_eq!(why.len(), 2, "neither is in force");
+    assert!(why[0].ends_with("also at groups/b.yaml:4"), "{why:?}");
     assert!(repository.mentions(Kind::Group, "web"), "it is not removed");
     assert!(repository.identities_readable);
 }
