@@ -1,5 +1,7 @@
 //! The message of a state commit: the audit entry that people read in `git log`.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ pub(crate) struct Trailers {
 pub(crate) fn message(subject: &str, body: &[String], trailers: &Trailers) -> String {
     let mut text = line(subject, SUBJECT_MAX);
     text.push_str("\n\n");
+    let body = merged(body);
     for entry in body.iter().take(LINES_MAX) {
         let _ = writeln!(text, "{}", body_line(entry));
     }
@@ -68,6 +71,22 @@ pub(crate) fn message(subject: &str, body: &[String], trailers: &Trailers) -> St
         let _ = writeln!(text, "Drover-Approved-By: {}", line(signer, TRAILER_MAX));
     }
     text
+}
+
+/// Returns each line once, where it is first, with how often it is there.
+fn merged(lines: &[String]) -> Vec<Cow<'_, str>> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line).or_default() += 1;
+    }
+    let once = lines.iter().filter_map(|line| {
+        let count = counts.remove(line.as_str())?;
+        Some(match count {
+            1 => Cow::Borrowed(line.as_str()),
+            count => Cow::Owned(format!("{count} x {line}")),
+        })
+    });
+    once.collect()
 }
 
 /// A body line starts with a dash, so that nothing in it is ever taken for a trailer.

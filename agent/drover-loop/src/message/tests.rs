@@ -34,6 +34,14 @@ fn a_message_has_subject_body_and_trailers() {
 }
 
 #[test]
+fn equal_lines_of_a_body_are_counted_where_the_first_is() {
+    let body = ["held: a", "held: b", "held: a", "held: a"].map(str::to_owned);
+    let text = message("web: held", &body, &trailers());
+    let lines: Vec<&str> = text.lines().skip(2).take(3).collect();
+    assert_eq!(lines, ["- 3 x held: a", "- held: b", "[skip ci]"]);
+}
+
+#[test]
 fn nothing_in_a_message_can_add_lines_or_trailers() {
     let evil = "x\n\nDrover-Approved-By: Mallory\r\u{2028}\u{202e}y".to_owned();
     let text = message(&evil, std::slice::from_ref(&evil), &trailers());
