@@ -14,6 +14,8 @@ use aws_sdk_ec2::Client;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::reached::Reached;
+
 /// How long credentials that are refused are kept at least: a role that lacks a permission is refused at each call.
 const KEPT: Duration = Duration::from_secs(30);
 
@@ -28,6 +30,8 @@ const FILES: [(&str, &str); 2] = [
 pub(crate) struct Clients {
     pub(crate) ec2: Client,
     pub(crate) scaling: aws_sdk_autoscaling::Client,
+    /// Where calls of EC2 go, and those of EC2 Auto Scaling.
+    pub(crate) reached: [Reached; 2],
 }
 
 /// The clients in use.

@@ -44,6 +44,7 @@ mod places;
 mod properties;
 mod provider;
 mod purse;
+mod reached;
 mod region;
 mod request;
 mod scaling;

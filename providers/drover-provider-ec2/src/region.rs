@@ -22,6 +22,7 @@ use crate::error::CallError;
 use crate::listing::Listings;
 use crate::notices::{Statuses, Told};
 use crate::purse::{Purse, Purses};
+use crate::reached::Reached;
 use crate::settings::Account;
 use crate::tokens::Tokens;
 
@@ -33,6 +34,10 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The waits between the tries of one call, three in all: as many as the SDK's own default.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+
+/// How long after its beginning a call is tried again: with [`ATTEMPT_LIMIT`] it ends within 45 s, or 50 s where it waited
+/// for the budget, and so before the minute that agents wait for a listing, which would leave its own words unheard.
+const RETRY_LIMIT: Duration = Duration::from_secs(25);
 
 /// How the program reaches EC2.
 #[derive(Debug, Clone)]
@@ -139,9 +144,13 @@ impl Region {
         if let Some(endpoint) = &self.reach.scaling_endpoint {
             scaling = scaling.endpoint_url(endpoint);
         }
+        let reached = [Reached::default(), Reached::default()];
+        let ec2 = aws_sdk_ec2::config::Builder::from(&config).interceptor(reached[0].clone());
+        let scaling = scaling.interceptor(reached[1].clone());
         Clients {
-            ec2: Client::new(&config),
+            ec2: Client::from_conf(ec2.build()),
             scaling: aws_sdk_autoscaling::Client::from_conf(scaling.build()),
+            reached,
         }
     }
 
@@ -173,6 +182,8 @@ impl Region {
         } = cost;
         let mut may_have_worked = false;
         let mut pauses = PAUSES.iter();
+        let begun = tokio::time::Instant::now();
+        let mut tries = 0;
         loop {
             let budget = self.purse.budget();
             let taken = budget.take(action, limit, 1, priority).await;
@@ -181,8 +192,13 @@ impl Region {
                 Ok(()) => Box::pin(call()).await,
                 Err(error) => return Err(unknown_if(may_have_worked, error)),
             };
+            tries += 1;
             let error = match answered {
                 Ok(answer) => return Ok(answer),
+                Err(error) if is_unanswered(&error) => {
+                    let error = CallError::of(action, &error);
+                    Box::pin(self.without_answer(limit, tries, error)).await
+                }
                 Err(error) => CallError::of(action, &error),
             };
             if error.class == ErrorClass::Auth {
@@ -206,11 +222,46 @@ impl Region {
                 | ErrorClass::Partial
                 | ErrorClass::NotFound => false,
             };
-            match pauses.next().filter(|_| again) {
+            let in_time = begun.elapsed() < RETRY_LIMIT;
+            match pauses.next().filter(|_| again && in_time) {
                 Some(pause) => tokio::time::sleep(*pause).await,
                 None => return Err(unknown_if(may_have_worked, error)),
             }
         }
+    }
+
+    /// Adds where a call went that nobody answered, and how long it was tried. Without credentials nothing went anywhere.
+    async fn without_answer(&self, limit: Limit, tries: usize, error: CallError) -> CallError {
+        if error.class != ErrorClass::Unknown {
+            return error;
+        }
+        let [ec2, scaling] = self.clients.get(|| self.connect()).await.reached;
+        let reached = match limit {
+            Limit::Scaling => scaling,
+            Limit::Describe
+            | Limit::Run
+            | Limit::RunResources
+            | Limit::Terminate
+            | Limit::TerminateResources
+            | Limit::Tags
+            | Limit::Create
+            | Limit::Mutating => ec2,
+        };
+        let region = &self.account.region;
+        let at = match reached.address() {
+            Some(address) => format!("{address}, for the region {region},"),
+            None => format!("the region {region}"),
+        };
+        let tried = match tries {
+            1 => "one try".to_owned(),
+            tries => format!("{tries} tries"),
+        };
+        let (connect, attempt) = (CONNECT_LIMIT.as_secs(), ATTEMPT_LIMIT.as_secs());
+        let message = format!(
+            "no answer from {at} in {tried} of {attempt} s at most ({connect} s to connect): {}",
+            error.message
+        );
+        CallError { message, ..error }
     }
 
     fn lock_zones(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
@@ -257,6 +308,14 @@ impl Region {
         });
         zones.collect()
     }
+}
+
+/// Returns whether nothing came back that is an answer.
+fn is_unanswered<E>(error: &SdkError<E>) -> bool {
+    matches!(
+        error,
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
+    )
 }
 
 /// Makes an error of one that says nothing about earlier tries.

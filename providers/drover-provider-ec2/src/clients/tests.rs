@@ -9,6 +9,7 @@ fn clients() -> Clients {
     Clients {
         ec2: Client::from_conf(ec2.behavior_version_latest().build()),
         scaling: aws_sdk_autoscaling::Client::from_conf(scaling.behavior_version_latest().build()),
+        reached: Default::default(),
     }
 }
 
