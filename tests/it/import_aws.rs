@@ -234,7 +234,7 @@ fn a_template_without_a_number_is_that_of_the_newest_machine() {
     let arguments = ["import", "asg", "web", "--program", &program, "--force"];
     sandbox.drover(&arguments).exits(0);
     let text = read(&sandbox, "groups/web.yaml");
-    assert!(text.contains("imageId: ami-lt-1-3"), "{text}");
+    assert!(text.contains("imageId: ami-00000003"), "{text}");
 }
 
 #[test]

@@ -114,16 +114,28 @@ pub fn check_repository(
             && let Ok(manifest) = registry.manifest(&provider.type_)
         {
             let manifest = asked.manifest(&provider.name, manifest);
-            found.extend(check_glimpse(glimpse, &manifest));
+            found.extend(check_glimpse(glimpse, provider, &manifest));
         }
+        let group = glimpse.group.as_ref();
+        found.extend(group.and_then(|group| check_flavor_plugins(group, registry)));
     }
     found
 }
 
-/// Returns every mistake in the properties of a group that has others, which would hide them.
-fn check_glimpse(glimpse: &Glimpse, manifest: &Manifest) -> Vec<Diagnostic> {
+/// Returns every mistake of a group that has others, which would hide them: those in its properties, and what its provider
+/// finds wrong with the rest.
+fn check_glimpse(
+    glimpse: &Glimpse,
+    provider: &ProviderDoc,
+    manifest: &Manifest,
+) -> Vec<Diagnostic> {
     let at = |path: &str| locate(&glimpse.property_spans, path, &glimpse.provider_span);
-    properties(&glimpse.properties, manifest, &at)
+    let mut found = properties(&glimpse.properties, manifest, &at);
+    if let Some(group) = &glimpse.group {
+        found.extend(check_rest(group, manifest));
+        found.extend(of_group::check_with_settings(group, provider, manifest));
+    }
+    found
 }
 
 /// Returns every mistake in properties.
@@ -204,11 +216,28 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
             found.extend(substitutions(text, &at("")));
         }
     }
-    found.extend(of_group::check(group, manifest));
+    found.extend(check_rest(group, manifest));
+    found
+}
+
+/// Returns every mistake of a group beside its properties and what texts name.
+fn check_rest(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
+    let mut found = of_group::check(group, manifest);
     found.extend(check_attachments(group, manifest));
     found.extend(check_user_data(group, manifest));
     found.extend(secrets_in_user_data(group, manifest));
     found
+}
+
+/// Returns the place of a field of a group, by its path below `spec`.
+fn place(group: &Group, path: &str) -> SourceSpan {
+    locate(&group.spec_spans, path, &group.span)
+}
+
+/// Returns the place of the name of a field of a flavor, by its path below the flavor.
+fn of_flavor(group: &Group, position: usize, path: &str) -> SourceSpan {
+    let path = format!("template.flavors[{position}].{path}");
+    place(group, &key_path(&path))
 }
 
 /// Returns a mistake for a flavor that is a program, where the agent's file allows none.
@@ -218,7 +247,7 @@ fn check_flavor_plugins(group: &Group, registry: &Registry) -> Option<Diagnostic
     if registry.allows_flavor_plugins() {
         return None;
     }
-    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let span = of_flavor(group, at, "plugin");
     let message =
         "flavor plugins are not allowed; add plugin to providers.allow in the agent's file";
     Some(Diagnostic::error("flavor-not-allowed", message, span))
@@ -235,7 +264,7 @@ fn check_attachments(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
         AttachmentUse::Refused => {}
     }
     let at = group.spec.template.flavors.iter().position(attaches)?;
-    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let span = of_flavor(group, at, "vanilla.attachments");
     let message = format!(
         "`attachments`: provider type {} attaches nothing that a flavor names, only plugins of InfraKit do",
         manifest.type_
@@ -246,15 +275,16 @@ fn check_attachments(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
 /// Returns a mistake for secrets that would become user data, which everybody on an instance can read.
 fn secrets_in_user_data(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
     let secret = |flavor: &Flavor| match flavor {
-        Flavor::Vanilla(vanilla) => !vanilla.secrets.is_empty(),
-        Flavor::CloudInit(_) | Flavor::Plugin(_) => false,
+        Flavor::Vanilla(vanilla) => vanilla.secrets.keys().next().cloned(),
+        Flavor::CloudInit(_) | Flavor::Plugin(_) => None,
     };
     match manifest.init {
         InitUse::ShellLines => return None,
         InitUse::UserData => {}
     }
-    let at = group.spec.template.flavors.iter().position(secret)?;
-    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let mut flavors = group.spec.template.flavors.iter().enumerate();
+    let (at, name) = flavors.find_map(|(at, flavor)| Some((at, secret(flavor)?)))?;
+    let span = of_flavor(group, at, &format!("vanilla.env.{name}"));
     let message = format!(
         "`env`: instances of provider type {} get the environment in their user data, where a secret can be read by everybody on the instance",
         manifest.type_
@@ -269,7 +299,7 @@ fn check_user_data(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
     let first = flavors
         .iter()
         .position(|flavor| matches!(flavor, Flavor::CloudInit(_)))?;
-    let span = group.flavor_spans.get(first).unwrap_or(&group.span).clone();
+    let span = of_flavor(group, first, "cloudInit");
     match manifest.init {
         InitUse::UserData => {}
         InitUse::ShellLines => {

@@ -129,12 +129,9 @@ pub struct Group {
     /// mistakes against the provider's schema. The empty path is `properties` as a whole or, when
     /// it is absent, `template`.
     pub property_spans: BTreeMap<String, SourceSpan>,
-    /// Where each entry of `template.flavors` is written.
-    pub flavor_spans: Vec<SourceSpan>,
-    /// Where each entry of `template.tags` is written, by its key.
-    pub tag_spans: BTreeMap<String, SourceSpan>,
-    /// Where each entry of `placement.zones` is written.
-    pub zone_spans: Vec<SourceSpan>,
+    /// Where everything else of `spec` is written, by path (`health.checks[0].http`,
+    /// `template.flavors[0].vanilla.init`).
+    pub spec_spans: BTreeMap<String, SourceSpan>,
     /// Where each entry of `spec.dependsOn` is written.
     pub depends_spans: Vec<SourceSpan>,
     /// What is asked for.

@@ -473,9 +473,7 @@ fn group(name: GroupName, size: u32) -> Group {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
-        flavor_spans: Vec::new(),
-        tag_spans: BTreeMap::new(),
-        zone_spans: Vec::new(),
+        spec_spans: BTreeMap::new(),
         depends_spans: Vec::new(),
         spec: spec(size),
     }

@@ -25,9 +25,7 @@ pub fn group(name: &str, size: u32, version: i64) -> Group {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
-        flavor_spans: Vec::new(),
-        tag_spans: BTreeMap::new(),
-        zone_spans: Vec::new(),
+        spec_spans: BTreeMap::new(),
         depends_spans: Vec::new(),
         spec,
     }

@@ -128,6 +128,9 @@ fn checked(
     let said = said.unwrap_or(&nobody);
     diagnostics.extend(drover_loop::check_repository(repository, &registry, said));
     diagnostics.extend(silent(repository, said));
+    if asked.is_none() {
+        diagnostics.extend(shipped::misnamed(repository));
+    }
     in_order(&mut diagnostics);
     Checked {
         diagnostics,

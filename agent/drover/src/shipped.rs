@@ -9,7 +9,7 @@ use drover_model::{
 };
 use drover_provider::{Described, Field, ObjectSchema, Others, Shape};
 use drover_provider_plugin::from_json;
-use drover_spec::Repository;
+use drover_spec::{Diagnostic, Repository, closest};
 
 /// What programs publish, by the name in `plugin` that their pages give them.
 const PUBLISHED: [(&str, &str); 2] = [
@@ -77,6 +77,40 @@ fn of_classes(classes: &BTreeMap<String, FieldClass>) -> ObjectSchema {
     }
 }
 
+/// Returns a warning for each document whose plugin is named nearly as one that is published: it is checked by nobody.
+pub(crate) fn misnamed(repository: &Repository) -> Vec<Diagnostic> {
+    let documents = repository.providers.values().map(|located| &located.value);
+    let plugins = documents.filter(|document| document.type_ == plugin_type());
+    let found = plugins.filter_map(|document| {
+        let plugin = document.settings.get("plugin")?.as_str()?;
+        let meant = meant(plugin)?;
+        let span = document.setting_spans.get("plugin");
+        let span = span.unwrap_or(&document.span).clone();
+        let message = format!(
+            "`plugin: {plugin}`: drover comes with no such plugin, so what it takes is not checked"
+        );
+        let diagnostic = Diagnostic::warning("unknown-plugin", message, span);
+        Some(diagnostic.hint(format!("did you mean `{meant}`?")))
+    });
+    found.collect()
+}
+
+/// Returns the published plugin that a name of no such plugin probably means. Names are free, so short ones are let be that
+/// differ in more than case and separators.
+fn meant(plugin: &str) -> Option<&'static str> {
+    let names = PUBLISHED.map(|(name, _)| name);
+    if names.contains(&plugin) {
+        return None;
+    }
+    let plain = |name: &str| name.to_lowercase().replace(['/', '-', '_', '.', ' '], "");
+    let mut alike = names.into_iter();
+    let alike = alike.find(|name| plain(name) == plain(plugin));
+    let program = plugin.split('/').next().unwrap_or_default();
+    let is_subtype = plugin != program && names.contains(&program);
+    let near = || closest(plugin, names.into_iter().filter(|name| name.contains('/')));
+    alike.or_else(|| is_subtype.then(near).flatten())
+}
+
 fn described(document: &ProviderDoc) -> Option<Described> {
     let plugin = (document.type_ == plugin_type()).then(|| document.settings.get("plugin"))?;
     let plugin = plugin?.as_str()?;
@@ -92,6 +126,23 @@ fn described(document: &ProviderDoc) -> Option<Described> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_beside_a_published_one_is_known_again() {
+        for (written, expected) in [
+            ("ec2/asgs", Some("ec2/asg")),
+            ("ec2/asq", Some("ec2/asg")),
+            ("ec2-asg", Some("ec2/asg")),
+            ("EC2", Some("ec2")),
+            ("ec2", None),
+            ("ec2/asg", None),
+            ("ecs", None),
+            ("ec2/fleets-of-spot", None),
+            ("infrakit/asg", None),
+        ] {
+            assert_eq!(meant(written), expected, "{written}");
+        }
+    }
 
     #[test]
     fn what_is_shipped_can_be_read() {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
 use drover_provider::{
-    AddressRule, Field, Form, GroupRules, InitRule, ListShape, MemberRule, ObjectSchema, Others,
-    Rules, Shape, Unique,
+    AddressRule, AdoptRule, Field, Form, GroupRules, InitRule, ListShape, MemberRule, ObjectSchema,
+    Others, Pattern, Rules, Shape, Unique,
 };
 
 /// A field's name, shape, whether it is required, and what it is.
@@ -39,6 +39,8 @@ pub(crate) fn properties() -> ObjectSchema {
         members: MemberRule::Refused,
         // Only what is published has an address of drover's own.
         address: AddressRule::With("ports".to_owned()),
+        // Labels of a container never change.
+        adopt: AdoptRule::Refused,
         ..GroupRules::default()
     };
     ObjectSchema {
@@ -238,7 +240,7 @@ fn mount() -> Shape {
     let rows = vec![
         (
             "target",
-            Shape::text(Form::of("^/.", "an absolute path", "/var/lib/data")),
+            plain_path("/var/lib/data", 2),
             true,
             "Where, as an absolute path in the container.",
         ),
@@ -260,7 +262,7 @@ fn mount() -> Shape {
         ),
         (
             "path",
-            Shape::text(Form::of("^/", "an absolute path", "/srv/www")),
+            plain_path("/srv/www", 1),
             false,
             "A folder or file of the machine that the agent's file names.",
         ),
@@ -275,6 +277,14 @@ fn mount() -> Shape {
         rules: Rules::one_of(&[&["volume"], &["memoryMiB"], &["path"]]),
         ..object(rows, FieldClass::Replace)
     })
+}
+
+/// A path that says where it leads: grants are compared with it as texts.
+fn plain_path(example: &str, min: usize) -> Shape {
+    let what = "an absolute path without `.`, `..` and empty parts";
+    let form = Form::of("^/", what, example).within(min, None);
+    let not = Pattern::parse(r"(^|/)\.\.?(/|$)|//").ok();
+    Shape::text(Form { not, ..form })
 }
 
 fn ulimit() -> Shape {

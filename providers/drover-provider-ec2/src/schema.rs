@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
 use drover_provider::{
-    AddressRule, Demand, Field, Form, GroupRules, InitRule, ListShape, MemberRule, ObjectSchema,
-    Others, Pattern, Rules, Shape, USER_DATA_MAX, Unique, ZoneRule,
+    AddressRule, AdoptRule, CheckRule, Demand, Field, Form, GroupRules, InitRule, ListShape,
+    MemberRule, ObjectSchema, Others, Pattern, Rules, Shape, USER_DATA_MAX, Unique, Way, ZoneRule,
 };
 
 use crate::tags;
@@ -15,6 +15,11 @@ pub(crate) const CHOICES_MAX: usize = 20;
 
 /// The largest volume of EC2's, in GiB.
 const GIB_MAX: i64 = 64 * 1024;
+
+/// The operations a second of a volume, from and to, by its type, as Amazon has them since gp3 was made larger.
+const IOPS_GP3: (i64, i64) = (3_000, 80_000);
+const IOPS_IO1: (i64, i64) = (100, 64_000);
+const IOPS_IO2: (i64, i64) = (100, 256_000);
 
 pub(crate) type Row = (&'static str, Shape, FieldClass, &'static str);
 
@@ -39,10 +44,6 @@ pub(crate) fn object(rows: Vec<Row>, required: &[&str]) -> ObjectSchema {
     }
 }
 
-pub(crate) fn text() -> Shape {
-    Shape::String
-}
-
 pub(crate) fn words(words: &[&str]) -> Shape {
     Shape::Word(words.iter().map(|word| (*word).to_owned()).collect())
 }
@@ -51,8 +52,14 @@ pub(crate) fn yes_no() -> Shape {
     Shape::Boolean
 }
 
-pub(crate) fn list(of: Shape) -> Shape {
-    Shape::List(ListShape::of(of).at_least(1))
+/// Returns the shape of lists of which each entry is there once.
+pub(crate) fn list(of: Shape) -> ListShape {
+    ListShape::of(of).at_least(1).unique(Unique::Whole)
+}
+
+/// Returns the shape of a name that somebody else chose.
+pub(crate) fn name(what: &str, example: &str) -> Shape {
+    Shape::text(Form::of("^[^ ]", what, example).within(1, Some(255)))
 }
 
 /// Returns the shape of an id: what it begins with says of what.
@@ -63,7 +70,7 @@ pub(crate) fn id(prefix: &str, what: &str) -> Shape {
 }
 
 pub(crate) fn subnets() -> ListShape {
-    ListShape::of(id("subnet", "a subnet's id")).at_least(1)
+    list(id("subnet", "a subnet's id"))
 }
 
 pub(crate) fn region() -> Shape {
@@ -74,7 +81,7 @@ pub(crate) fn region() -> Shape {
 }
 
 fn security_groups() -> Shape {
-    list(id("sg", "a security group's id"))
+    Shape::List(list(id("sg", "a security group's id")))
 }
 
 fn instance_type() -> Shape {
@@ -129,7 +136,7 @@ pub(crate) fn settings() -> ObjectSchema {
             ),
             row(
                 "profile",
-                text(),
+                name("a profile's name", "prod"),
                 Replace,
                 "A profile of the program's own AWS configuration files, for another account.",
             ),
@@ -168,7 +175,7 @@ fn disk(device: &'static str, of: FieldClass) -> Vec<Row> {
         ),
         row(
             "iops",
-            up_to(100, 256_000),
+            up_to(IOPS_IO2.0, IOPS_IO2.1),
             of,
             "Operations a second, where the type takes them.",
         ),
@@ -186,7 +193,7 @@ fn disk(device: &'static str, of: FieldClass) -> Vec<Row> {
         ),
         row(
             "kmsKeyId",
-            text(),
+            name("a key's id, ARN or alias", "alias/volumes"),
             of,
             "The key, the account's own unless written.",
         ),
@@ -204,6 +211,7 @@ fn of_disks(disk: ObjectSchema) -> ObjectSchema {
     let among = |values: &[&str]| values.iter().map(|value| Value::from(*value)).collect();
     let with_iops = Demand::OneOf(among(&["gp3", "io1", "io2"]));
     let encrypted = Demand::OneOf(vec![Value::Bool(true)]);
+    let within = |(min, max): (i64, i64)| Demand::Like(Box::new(up_to(min, max)));
     ObjectSchema {
         rules: Rules::default()
             .when(
@@ -217,6 +225,18 @@ fn of_disks(disk: ObjectSchema) -> ObjectSchema {
                 "type",
                 with_iops,
                 "only volumes of the types gp3, io1 and io2 take `iops`",
+            )
+            .by_default(
+                ("type", "gp3"),
+                "iops",
+                within(IOPS_GP3),
+                "volumes of the type gp3, which is the default, have 3,000 to 80,000 `iops`",
+            )
+            .when(
+                ("type", &["io1"]),
+                "iops",
+                within(IOPS_IO1),
+                "volumes of the type io1 have 100 to 64,000 `iops`",
             )
             .when(
                 ("throughput", &[]),
@@ -233,19 +253,19 @@ fn of_disks(disk: ObjectSchema) -> ObjectSchema {
             .when(
                 ("type", &["st1", "sc1"]),
                 "sizeGiB",
-                Demand::Like(Box::new(up_to(125, GIB_MAX))),
+                within((125, GIB_MAX)),
                 "volumes of the types st1 and sc1 have at least 125 GiB",
             )
             .when(
                 ("type", &["io1", "io2"]),
                 "sizeGiB",
-                Demand::Like(Box::new(up_to(4, GIB_MAX))),
+                within((4, GIB_MAX)),
                 "volumes of the types io1 and io2 have at least 4 GiB",
             )
             .when(
                 ("type", &["standard"]),
                 "sizeGiB",
-                Demand::Like(Box::new(up_to(1, 1_024))),
+                within((1, 1_024)),
                 "volumes of the type standard have at most 1,024 GiB",
             ),
         ..disk
@@ -253,8 +273,15 @@ fn of_disks(disk: ObjectSchema) -> ObjectSchema {
 }
 
 fn device_name() -> Shape {
-    let pattern = "^(/dev/)?[a-z][0-9a-z]*$";
-    Shape::text(Form::of(pattern, "a device's name", "/dev/xvda"))
+    // What Amazon lists for its two kinds of virtualization, and names of root devices beside them.
+    let pattern = "^(/dev/)?(sd[a-z][0-9]{0,2}|hd[a-z][0-9]{0,2}|xvd[a-z]{1,2}[0-9]{0,2})$";
+    let what = "a device's name as EC2 has them, whatever the instance calls it,";
+    Shape::text(Form::of(pattern, what, "/dev/sdf"))
+}
+
+fn template_name() -> Shape {
+    let pattern = r"^[A-Za-z0-9().\-/_]{3,128}$";
+    Shape::text(Form::of(pattern, "a launch template's name", "web"))
 }
 
 /// Returns how a launch template is named.
@@ -267,7 +294,7 @@ pub(crate) fn launch_template(class: FieldClass) -> ObjectSchema {
                 class,
                 "Its id; or its name.",
             ),
-            row("name", text(), class, "Its name; or its id."),
+            row("name", template_name(), class, "Its name; or its id."),
             row(
                 "version",
                 Shape::Digits,
@@ -379,12 +406,16 @@ fn of_group() -> GroupRules {
         members: MemberRule::With {
             without: without.map(str::to_owned).to_vec(),
             attachments: Some("attachments".to_owned()),
+            instead: Some("volumes".to_owned()),
             setting: Some("places".to_owned()),
         },
         address: AddressRule::Members,
         init: InitRule::UpTo(USER_DATA_MAX),
         zones: ZoneRule::Of("region".to_owned()),
         tags: Some(Box::new(tags::shape())),
+        // EC2 runs no commands in its instances.
+        checks: CheckRule::only(&[Way::Http, Way::Tcp, Way::Provider]),
+        adopt: AdoptRule::Taken,
     }
 }
 
@@ -417,9 +448,10 @@ fn metadata() -> ObjectSchema {
 
 fn launch_rows() -> Vec<Row> {
     use FieldClass::{Ignore, Live, Replace};
-    let image = r"^(ami-[0-9A-Za-z-]+|resolve:ssm:.+)$";
-    let image = Form::of(image, "an image's id", "ami-0123456789abcdef0");
-    let fallback = ListShape::of(instance_type()).at_least(1);
+    let image = r"^(ami-[0-9a-f]{8}|ami-[0-9a-f]{17}|resolve:ssm:[A-Za-z0-9_./:-]+)$";
+    let what = "an image's id, of 8 or 17 hexadecimal digits, or `resolve:ssm:` and a parameter,";
+    let image = Form::of(image, what, "ami-0123456789abcdef0");
+    let fallback = list(instance_type());
     let price = Form::of(r"^[0-9]*\.?[0-9]+$", "dollars, as text,", "0.05");
     vec![
         row(
@@ -453,7 +485,12 @@ fn launch_rows() -> Vec<Row> {
             Live,
             "Ids of security groups.",
         ),
-        row("keyName", text(), Replace, "The key pair for ssh."),
+        row(
+            "keyName",
+            name("a key pair's name", "ops"),
+            Replace,
+            "The key pair for ssh.",
+        ),
         row(
             "iamInstanceProfile",
             profile(),
@@ -503,7 +540,12 @@ fn machine_rows() -> Vec<Row> {
             Replace,
             "Whether it has bandwidth of its own to volumes.",
         ),
-        row("placementGroup", text(), Replace, "The placement group."),
+        row(
+            "placementGroup",
+            name("a placement group's name", "web"),
+            Replace,
+            "The placement group.",
+        ),
         row(
             "tenancy",
             words(&["default", "dedicated", "host"]),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    AttachmentUse, Clock, Field, Form, InitUse, ListShape, Manifest, ObjectSchema, Provider,
-    ProviderError, ProviderFactory, Shape,
+    AdoptRule, AttachmentUse, CheckRule, Clock, Field, Form, GroupRules, InitUse, ListShape,
+    Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Rules, Shape, Way,
 };
 
 use crate::folder::Root;
@@ -139,11 +139,18 @@ fn properties_schema() -> ObjectSchema {
             ),
         ),
     ];
+    let group = GroupRules {
+        // That a process runs is all that is known of it here.
+        checks: CheckRule::only(&[Way::Http, Way::Tcp, Way::Command]),
+        adopt: AdoptRule::Refused,
+        ..GroupRules::default()
+    };
     ObjectSchema {
         fields: fields
             .into_iter()
             .map(|(name, field)| (name.to_owned(), field))
             .collect(),
+        rules: Rules::default().of_group(group),
         ..ObjectSchema::default()
     }
 }

@@ -43,9 +43,9 @@ pub use flavors::{
 pub use forwarding::{Forward, Forwarding, Refusing};
 pub use offers::OptionalMethod;
 pub use schema::{
-    AddressRule, Demand, Field, FieldPart, Form, GroupRules, InitRule, ListShape, MemberRule,
-    Mistake, ObjectSchema, Others, Pattern, Rules, SchemaError, Shape, Unique, When, ZoneRule,
-    parse_duration,
+    AddressRule, AdoptRule, CheckRule, Demand, Field, FieldPart, Form, GroupRules, InitRule,
+    ListShape, MemberRule, Mistake, ObjectSchema, Others, Pattern, Rules, SchemaError, Shape,
+    Unique, Way, When, ZoneRule, parse_duration,
 };
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
 pub use user_data::{USER_DATA_MAX, init_length, interpreter, is_shell, is_user_data, user_data};

@@ -368,7 +368,9 @@ mod rules;
 mod suggest;
 
 pub use form::{Form, Pattern};
-pub use group::{AddressRule, GroupRules, InitRule, MemberRule, ZoneRule};
+pub use group::{
+    AddressRule, AdoptRule, CheckRule, GroupRules, InitRule, MemberRule, Way, ZoneRule,
+};
 pub use parse::SchemaError;
 pub use rules::{Demand, Rules, When};
 

@@ -334,9 +334,14 @@ fn parsed_document(file: &Arc<str>, source: &str, raw: RawDocument) -> ParsedDoc
         Some(root) if raw.finished => decode(&report, root, &text),
         Some(_) | None => None,
     };
-    let look = |root: &Node| Glimpse::of(&report, root);
     let glimpse = match &raw.root {
-        Some(root) if raw.finished && report.has_errors() => look(root),
+        Some(root) if raw.finished && report.has_errors() => {
+            let group = match &outcome {
+                Some(Document::Group(group)) => Some(group),
+                Some(_) | None => None,
+            };
+            Glimpse::of(&report, root, group)
+        }
         Some(_) | None => None,
     };
     let diagnostics = report.finish();

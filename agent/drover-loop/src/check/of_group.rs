@@ -1,15 +1,17 @@
 //! What a provider's instances ask of their group beside properties.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Flavor, Group, ProviderDoc, SourceSpan, Value};
+use drover_model::{
+    AttachmentName, DrainDone, Flavor, Group, Probe, ProviderDoc, SourceSpan, Value, key_path,
+};
 use drover_provider::{
-    AddressRule, GroupRules, InitRule, Manifest, MemberRule, Shape, ZoneRule, init_length,
-    needs_address,
+    AddressRule, AdoptRule, CheckRule, GroupRules, InitRule, Manifest, MemberRule, Shape, Way,
+    ZoneRule, init_length, needs_address,
 };
 use drover_spec::Diagnostic;
 
-use super::{collect_texts, diagnostic, locate, longest_facts};
+use super::{collect_texts, diagnostic, locate, longest_facts, of_flavor, place};
 
 /// Returns every mistake of a group in what its provider's instances ask of it.
 pub(super) fn check(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
@@ -19,6 +21,8 @@ pub(super) fn check(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         members,
         address,
         tags,
+        checks,
+        adopt,
     } = &*manifest.properties.rules.group;
     let mut found = Vec::new();
     found.extend(check_init(group, *init));
@@ -28,7 +32,68 @@ pub(super) fn check(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
     if let Some(shape) = tags {
         found.extend(check_tags(group, shape));
     }
+    found.extend(check_ways(group, checks));
+    found.extend(check_adopt(group, *adopt));
     found
+}
+
+/// Returns a mistake for each check and each request of a drain that nobody can make.
+fn check_ways(group: &Group, rule: &CheckRule) -> Vec<Diagnostic> {
+    let ways = match rule {
+        CheckRule::Taken => return Vec::new(),
+        CheckRule::Only(ways) => ways,
+    };
+    let written = group.spec.health.checks.iter().enumerate();
+    let written = written.filter_map(|(at, check)| {
+        let way = match &check.probe {
+            Probe::Http { .. } => Way::Http,
+            Probe::Tcp { .. } => Way::Tcp,
+            Probe::Command { .. } => Way::Command,
+            Probe::Provider => Way::Provider,
+            Probe::Flavors => return None,
+        };
+        Some((way, format!("health.checks[{at}].{}", way.as_str())))
+    });
+    let drain = &group.spec.drain;
+    let begin = (0..drain.begin.len()).map(|at| (Way::Http, format!("drain.begin[{at}].http")));
+    let done = drain.done.as_ref().and_then(|done| match done {
+        DrainDone::Http { .. } => Some((Way::Http, "drain.done.http".to_owned())),
+        DrainDone::TcpClosed { .. } => Some((Way::Tcp, "drain.done.tcpClosed".to_owned())),
+        DrainDone::Exit => None,
+    });
+    let refused = written.chain(begin).chain(done);
+    let refused = refused.filter(|(way, _)| !ways.contains(way));
+    let found = refused.map(|(way, path)| {
+        let why = match way {
+            Way::Http | Way::Tcp => "instances of this provider have no address to ask at",
+            Way::Command => "this provider runs no commands in its instances",
+            Way::Provider => "this provider says nothing of its instances but that they run",
+        };
+        let span = place(group, &key_path(&path));
+        let diagnostic = Diagnostic::error("provider-checks", format!("`{path}`: {why}"), span);
+        let other: Vec<String> = ways
+            .iter()
+            .map(|way| format!("`{}`", way.as_str()))
+            .collect();
+        // A drain has other ways out than another check.
+        if path.starts_with("drain.") {
+            diagnostic
+        } else {
+            diagnostic.hint(format!("what can be asked is {}", other.join(", ")))
+        }
+    });
+    found.collect()
+}
+
+fn check_adopt(group: &Group, rule: AdoptRule) -> Option<Diagnostic> {
+    match rule {
+        AdoptRule::Taken => return None,
+        AdoptRule::Refused => {}
+    }
+    group.spec.adopt.as_ref()?;
+    let message = "`adopt`: this provider takes over nothing that others made";
+    let span = place(group, &key_path("adopt"));
+    Some(Diagnostic::error("provider-adopt", message, span))
 }
 
 /// Returns every mistake of a group in what the settings of its Provider document leave it.
@@ -91,7 +156,7 @@ fn check_zones_of(
             "`placement.zones`: {zone} is no zone of {region}, which Provider {} has as its `{setting}`",
             provider.name
         );
-        let span = group.zone_spans.get(at).unwrap_or(&group.span).clone();
+        let span = place(group, &format!("placement.zones[{at}]"));
         let diagnostic = Diagnostic::error("provider-zones", message, span);
         match letter_of(zone) {
             Some(letter) => diagnostic.hint(format!("did you mean `{region}{letter}`?")),
@@ -117,7 +182,7 @@ fn check_zones(group: &Group, rule: &ZoneRule) -> Option<Diagnostic> {
     }
     let message =
         "`placement.zones`: the properties of instances of this provider say where they are";
-    let span = group.zone_spans.first().unwrap_or(&group.span).clone();
+    let span = place(group, &key_path("placement.zones"));
     let diagnostic = Diagnostic::error("provider-zones", message, span);
     (!group.spec.placement.zones.is_empty()).then_some(diagnostic)
 }
@@ -128,16 +193,18 @@ fn check_init(group: &Group, rule: InitRule) -> Option<Diagnostic> {
         InitRule::UpTo(most) => return check_length(group, most),
         InitRule::Refused => {}
     }
-    let has_init = |flavor: &Flavor| match flavor {
-        Flavor::Vanilla(vanilla) => {
-            !vanilla.init.is_empty() || !vanilla.env.is_empty() || !vanilla.secrets.is_empty()
+    let written = |flavor: &Flavor| match flavor {
+        Flavor::Vanilla(vanilla) if !vanilla.init.is_empty() => Some("vanilla.init"),
+        Flavor::Vanilla(vanilla) if !vanilla.env.is_empty() || !vanilla.secrets.is_empty() => {
+            Some("vanilla.env")
         }
-        Flavor::CloudInit(_) => true,
-        // What it answers is not known.
-        Flavor::Plugin(_) => false,
+        Flavor::CloudInit(_) => Some("cloudInit"),
+        // What a plugin answers is not known.
+        Flavor::Vanilla(_) | Flavor::Plugin(_) => None,
     };
-    let at = group.spec.template.flavors.iter().position(has_init)?;
-    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let mut flavors = group.spec.template.flavors.iter().enumerate();
+    let (at, field) = flavors.find_map(|(at, flavor)| Some((at, written(flavor)?)))?;
+    let span = of_flavor(group, at, field);
     let message = "instances of this provider take no init lines, user data and environment";
     Some(Diagnostic::error("user-data", message, span))
 }
@@ -147,9 +214,10 @@ fn check_length(group: &Group, most: usize) -> Option<Diagnostic> {
     let template = &group.spec.template;
     // What names no fact has its own diagnostic, and so has user data that is too long.
     let length = init_length(template, &longest_facts(group)).ok()??;
-    let is_vanilla = |flavor: &Flavor| matches!(flavor, Flavor::Vanilla(_));
-    let at = template.flavors.iter().position(is_vanilla)?;
-    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let has_lines =
+        |flavor: &Flavor| matches!(flavor, Flavor::Vanilla(vanilla) if !vanilla.init.is_empty());
+    let at = template.flavors.iter().position(has_lines)?;
+    let span = of_flavor(group, at, "vanilla.init");
     let message = format!(
         "the init lines have up to {length} bytes when rendered, and {most} is the most of this provider"
     );
@@ -161,7 +229,7 @@ fn check_length(group: &Group, most: usize) -> Option<Diagnostic> {
 fn check_tags(group: &Group, shape: &Shape) -> Vec<Diagnostic> {
     let template = &group.spec.template;
     let mut found = Vec::new();
-    let mut check = |key: &String, value: &String, span: &SourceSpan| {
+    let mut check = |key: &String, value: &String, span: SourceSpan| {
         let tag = BTreeMap::from([(key.clone(), Value::from(value.as_str()))]);
         let mistakes = shape.check("tags", &Value::Map(tag)).into_iter();
         // The path has the key, in which dots mean nothing.
@@ -171,14 +239,15 @@ fn check_tags(group: &Group, shape: &Shape) -> Vec<Diagnostic> {
         }));
     };
     for (key, value) in &template.tags {
-        check(key, value, group.tag_spans.get(key).unwrap_or(&group.span));
+        let path = key_path(&format!("template.tags.{key}"));
+        check(key, value, place(group, &path));
     }
     for (position, flavor) in template.flavors.iter().enumerate() {
-        let span = group.flavor_spans.get(position).unwrap_or(&group.span);
         match flavor {
             Flavor::Vanilla(vanilla) => {
                 for (key, value) in &vanilla.tags {
-                    check(key, value, span);
+                    let path = format!("vanilla.tags.{key}");
+                    check(key, value, of_flavor(group, position, &path));
                 }
             }
             // What it answers is not known.
@@ -190,7 +259,7 @@ fn check_tags(group: &Group, shape: &Shape) -> Vec<Diagnostic> {
 
 fn check_members(group: &Group, rule: &MemberRule) -> Vec<Diagnostic> {
     let Some(quorum) = &group.spec.quorum else {
-        return Vec::new();
+        return check_replicas(group, rule).into_iter().collect();
     };
     let (without, attachments) = match rule {
         MemberRule::Taken => return Vec::new(),
@@ -203,6 +272,7 @@ fn check_members(group: &Group, rule: &MemberRule) -> Vec<Diagnostic> {
         MemberRule::With {
             without,
             attachments,
+            instead: _,
             setting: _,
         } => (without, attachments),
     };
@@ -220,20 +290,48 @@ fn check_members(group: &Group, rule: &MemberRule) -> Vec<Diagnostic> {
     let Some(attachments) = attachments else {
         return found;
     };
-    let described = properties.get(attachments);
-    let mut missing: Vec<&str> = Vec::new();
-    for name in quorum.members.iter().flat_map(|member| &member.attachments) {
-        let name = name.as_str();
-        let is_there = described.is_some_and(|described| described.get(name).is_some());
-        if !is_there && !missing.contains(&name) {
-            missing.push(name);
-        }
-    }
-    found.extend(missing.into_iter().map(|name| {
+    let described = properties.get(attachments).and_then(Value::as_map);
+    let described: BTreeSet<&str> = described
+        .into_iter()
+        .flat_map(|map| map.keys().map(String::as_str))
+        .collect();
+    let asked = quorum.members.iter().flat_map(|member| &member.attachments);
+    let asked: BTreeSet<&str> = asked.map(AttachmentName::as_str).collect();
+    found.extend(asked.difference(&described).map(|name| {
         let message = format!("`{attachments}.{name}` is missing, which a member asks for");
         error(message, at(attachments))
     }));
+    found.extend(described.difference(&asked).map(|name| {
+        let path = format!("{attachments}.{name}");
+        let message = format!("`{path}`: no member asks for it");
+        let hint = format!("write `attachments: [{{name: {name}}}]` of the members that have it");
+        error(message, at(&key_path(&path))).hint(hint)
+    }));
     found
+}
+
+/// Returns a mistake where instances that are no members describe what only members have.
+fn check_replicas(group: &Group, rule: &MemberRule) -> Option<Diagnostic> {
+    let (attachments, instead) = match rule {
+        MemberRule::Taken | MemberRule::Refused => return None,
+        MemberRule::With {
+            attachments,
+            instead,
+            ..
+        } => (attachments.as_ref()?, instead),
+    };
+    group.spec.template.properties.get(attachments)?;
+    let span = locate(&group.property_spans, &key_path(attachments), &group.span);
+    let message = format!(
+        "`{attachments}`: only members of quorum groups have them, and this group has no `members`"
+    );
+    let diagnostic = Diagnostic::error("provider-members", message, span);
+    Some(match instead {
+        Some(instead) => {
+            diagnostic.hint(format!("write `{instead}`: they live with their instance"))
+        }
+        None => diagnostic,
+    })
 }
 
 fn check_address(group: &Group, rule: &AddressRule) -> Option<Diagnostic> {
@@ -270,27 +368,46 @@ fn asking(group: &Group) -> Option<SourceSpan> {
     if let Some((path, _)) = texts.iter().find(|(_, text)| asks(text)) {
         return Some(locate(&group.property_spans, path, &group.span));
     }
-    if template.tags.values().any(|text| asks(text)) {
-        return Some(locate(&group.property_spans, "", &group.span));
+    if let Some((key, _)) = template.tags.iter().find(|(_, text)| asks(text)) {
+        return Some(place(group, &format!("template.tags.{key}")));
     }
-    let of_flavor = |flavor: &Flavor| match flavor {
+    let mut flavors = template.flavors.iter().enumerate();
+    flavors.find_map(|(at, flavor)| {
+        let path = asking_of(flavor)?;
+        Some(place(group, &format!("template.flavors[{at}].{path}")))
+    })
+}
+
+/// Returns the path below a flavor of its first text that needs an address.
+fn asking_of(flavor: &Flavor) -> Option<String> {
+    let asks = needs_address;
+    match flavor {
         Flavor::Vanilla(vanilla) => {
-            let texts = vanilla.init.iter().chain(vanilla.env.values());
-            let attached = vanilla.attachments.iter();
-            let attached = attached.flat_map(|one| [&one.id, &one.type_]);
-            let mut texts = texts.chain(vanilla.tags.values()).chain(attached);
-            texts.any(|text| asks(text))
+            let init = vanilla.init.iter().enumerate();
+            let init = init.map(|(at, text)| (format!("init[{at}]"), text));
+            let env = vanilla.env.iter();
+            let env = env.map(|(name, text)| (format!("env.{name}"), text));
+            let tags = vanilla.tags.iter();
+            let tags = tags.map(|(name, text)| (format!("tags.{name}"), text));
+            let attached = vanilla.attachments.iter().enumerate();
+            let attached = attached.flat_map(|(at, one)| {
+                let field = move |name: &str| format!("attachments[{at}].{name}");
+                [(field("id"), &one.id), (field("type"), &one.type_)]
+            });
+            let mut texts = init.chain(env).chain(tags).chain(attached);
+            let (path, _) = texts.find(|(_, text)| asks(text))?;
+            Some(format!("vanilla.{path}"))
         }
         Flavor::CloudInit(cloud_init) => {
             let mut parts = cloud_init.parts.iter();
-            parts.any(|part| asks(&part.content))
+            let at = parts.position(|part| asks(&part.content))?;
+            Some(format!("cloudInit.parts[{at}].content"))
         }
         Flavor::Plugin(plugin) => {
             let mut texts = Vec::new();
-            collect_texts("", &plugin.properties, &mut texts);
-            texts.iter().any(|(_, text)| asks(text))
+            collect_texts("plugin.properties", &plugin.properties, &mut texts);
+            let (path, _) = texts.into_iter().find(|(_, text)| asks(text))?;
+            Some(path)
         }
-    };
-    let at = template.flavors.iter().position(of_flavor)?;
-    Some(group.flavor_spans.get(at).unwrap_or(&group.span).clone())
+    }
 }

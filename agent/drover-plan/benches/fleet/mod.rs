@@ -126,9 +126,7 @@ pub(crate) fn known_of(index: usize, size: u32) -> Known {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
-        flavor_spans: Vec::new(),
-        tag_spans: BTreeMap::new(),
-        zone_spans: Vec::new(),
+        spec_spans: BTreeMap::new(),
         depends_spans: Vec::new(),
         spec: spec(size),
     };

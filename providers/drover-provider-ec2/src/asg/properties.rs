@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
 use drover_provider::{
-    AddressRule, Form, GroupRules, InitRule, MemberRule, ObjectSchema, ProviderError, Rules, Shape,
-    ZoneRule, parse_duration,
+    AddressRule, AdoptRule, CheckRule, Form, GroupRules, InitRule, MemberRule, ObjectSchema,
+    ProviderError, Rules, Shape, Way, ZoneRule, parse_duration,
 };
 
 use crate::properties::{
@@ -63,7 +63,7 @@ pub(super) fn settings() -> ObjectSchema {
             ),
             row(
                 "profile",
-                Shape::String,
+                schema::name("a profile's name", "prod"),
                 Replace,
                 "A profile of the program's own AWS configuration files, for another account.",
             ),
@@ -113,7 +113,8 @@ fn refresh() -> ObjectSchema {
 pub(super) fn schema() -> ObjectSchema {
     use FieldClass::{Ignore, Live};
     let size = || up_to(0, SIZE_MAX);
-    let target_group = Form::of("^arn:", "a target group's ARN", TARGET_GROUP);
+    let pattern = "^arn:[^:]+:elasticloadbalancing:[^:]+:[^:]+:targetgroup/[^/]+/[^/]+$";
+    let target_group = Form::of(pattern, "a target group's ARN", TARGET_GROUP);
     let mut rows = vec![
         row("minSize", size(), Live, "The least number of machines."),
         row("maxSize", size(), Live, "The greatest."),
@@ -137,7 +138,7 @@ pub(super) fn schema() -> ObjectSchema {
         ),
         row(
             "targetGroups",
-            list(Shape::text(target_group)),
+            Shape::List(list(Shape::text(target_group))),
             Live,
             "ARNs of the load balancers' target groups that machines are registered with.",
         ),
@@ -183,6 +184,9 @@ fn rules() -> Rules {
         members: MemberRule::Refused,
         address: AddressRule::Unknown,
         tags: Some(Box::new(tags::shape())),
+        // It has no address, and nothing runs in it.
+        checks: CheckRule::only(&[Way::Provider]),
+        adopt: AdoptRule::Taken,
     };
     Rules::default()
         .at_most("minSize", &["desiredCapacity", "maxSize"])

@@ -9,7 +9,7 @@ fn map(entries: &[(&str, Value)]) -> Value {
 
 fn with(more: &[(&str, Value)]) -> Result<Properties, ProviderError> {
     let mut entries = vec![
-        ("imageId", "ami-1".into()),
+        ("imageId", "ami-00000001".into()),
         ("instanceType", "t3.micro".into()),
     ];
     entries.extend(more.iter().cloned());
@@ -47,12 +47,13 @@ fn types_are_in_the_order_of_preference() {
 
 #[test]
 fn mistakes_say_where_they_are() {
-    let many = Value::List(vec!["t3.micro".into(); CHOICES_MAX]);
+    let many = (0..CHOICES_MAX).map(|number| format!("m{number}.large").as_str().into());
+    let many = Value::List(many.collect());
     let template = |entries: &[(&str, Value)]| map(&[("launchTemplate", map(entries))]);
     let cases = [
         (map(&[("instanceType", "t3.micro".into())]), "`imageId` and"),
         (
-            map(&[("imageId", "ami-1".into())]),
+            map(&[("imageId", "ami-00000001".into())]),
             "and `instanceType`, or",
         ),
         (map(&[("imgeId", "a".into())]), "unknown field `imgeId`"),
@@ -61,11 +62,11 @@ fn mistakes_say_where_they_are() {
             "exactly one of `id`, or `name`",
         ),
         (
-            template(&[("name", "a".into()), ("version", "$Default".into())]),
+            template(&[("name", "web".into()), ("version", "$Default".into())]),
             "launchTemplate.version",
         ),
         (
-            template(&[("name", "a".into())]),
+            template(&[("name", "web".into())]),
             "launchTemplate: `version` is missing",
         ),
     ];
@@ -91,6 +92,10 @@ fn volume(more: &[(&str, Value)]) -> Value {
     Value::List(vec![map(&volume)])
 }
 
+fn device(name: &str) -> Value {
+    Value::List(vec![map(&[("device", name.into())])])
+}
+
 /// What the program refuses is found by `drover validate` without it, in the published schema alone, and what it takes is
 /// not: the two cannot disagree.
 fn assert_found_without_the_program(written: &[Vec<(&str, Value)>], wrong: bool) {
@@ -100,7 +105,7 @@ fn assert_found_without_the_program(written: &[Vec<(&str, Value)>], wrong: bool)
     let published = ObjectSchema::from_json_schema(&published).unwrap();
     for more in written {
         let mut all = vec![
-            ("imageId", "ami-1".into()),
+            ("imageId", "ami-00000001".into()),
             ("instanceType", "t3.micro".into()),
         ];
         all.extend(more.iter().cloned());
@@ -119,12 +124,18 @@ fn what_is_taken_is_valid_without_the_program() {
         vec![spot, ("spotMaxPrice", ".05".into())],
         vec![("onShutdown", "stop".into()), ("market", "onDemand".into())],
         vec![("imageId", "resolve:ssm:/images/web".into())],
+        vec![("imageId", "resolve:ssm:/images/web:3".into())],
+        vec![("imageId", "ami-0123456789abcdef0".into())],
         vec![("instanceType", "u-6tb1.112xlarge".into())],
         vec![(
             "iamInstanceProfile",
             "arn:aws:iam::1:instance-profile/a/b".into(),
         )],
         vec![("volumes", volume(&[("iops", Value::Int(3_000))]))],
+        vec![("volumes", volume(&[("iops", Value::Int(80_000))]))],
+        vec![("volumes", device("/dev/sda1"))],
+        vec![("volumes", device("/dev/xvdba"))],
+        vec![("volumes", device("xvdf"))],
         vec![(
             "volumes",
             volume(&[("type", "io2".into()), ("iops", Value::Int(100))]),
@@ -150,6 +161,9 @@ fn what_is_taken_is_valid_without_the_program() {
 #[test]
 fn what_is_refused_is_found_without_the_program() {
     let spot = ("market", Value::from("spot"));
+    let subnets = (0..=CHOICES_MAX).map(|number| format!("subnet-{number}"));
+    let subnets: Vec<String> = subnets.collect();
+    let subnets: Vec<&str> = subnets.iter().map(String::as_str).collect();
     let bad = [
         vec![spot.clone(), ("onShutdown", "stop".into())],
         vec![spot.clone(), ("tenancy", "host".into())],
@@ -163,9 +177,49 @@ fn what_is_refused_is_found_without_the_program() {
         vec![("instanceType", "T3.Micro".into())],
         vec![("subnets", list(&["sg-1"]))],
         vec![("subnets", list(&[]))],
-        vec![("subnets", list(&["subnet-a"; CHOICES_MAX + 1]))],
+        vec![("subnets", list(&subnets))],
+        vec![("subnets", list(&["subnet-a", "subnet-a"]))],
+        vec![("securityGroups", list(&["sg-1", "sg-1"]))],
+        vec![("fallbackTypes", list(&["m5.large", "m5.large"]))],
+        vec![("keyName", "".into())],
+        vec![("placementGroup", "".into())],
+        vec![("imageId", "ami-xyz".into())],
+        vec![("imageId", "ami-0123456789ABCDEF0".into())],
+        vec![("imageId", "ami-123456789".into())],
+        vec![("imageId", "resolve:ssm:".into())],
         vec![("securityGroups", list(&["web"]))],
         vec![("iamInstanceProfile", "arn:aws:iam::1:role/a".into())],
+        vec![
+            ("cpuCredits", "standard".into()),
+            ("instanceType", "m5.large".into()),
+        ],
+        vec![
+            ("cpuCredits", "standard".into()),
+            ("instanceType", "t1.micro".into()),
+        ],
+        vec![
+            ("cpuCredits", "standard".into()),
+            ("fallbackTypes", list(&["t3a.micro", "trn1.2xlarge"])),
+        ],
+    ];
+    assert_found_without_the_program(&bad, true);
+}
+
+#[test]
+fn volumes_that_ec2_does_not_make_are_found_without_the_program() {
+    let bad = [
+        vec![("volumes", volume(&[("iops", Value::Int(2_999))]))],
+        vec![("volumes", volume(&[("iops", Value::Int(80_001))]))],
+        vec![(
+            "volumes",
+            volume(&[("type", "gp3".into()), ("iops", Value::Int(100))]),
+        )],
+        vec![(
+            "volumes",
+            volume(&[("type", "io1".into()), ("iops", Value::Int(64_001))]),
+        )],
+        vec![("volumes", device("/dev/nvme1n1"))],
+        vec![("volumes", device("/dev/data"))],
         vec![(
             "volumes",
             volume(&[("type", "gp2".into()), ("iops", Value::Int(100))]),
@@ -179,18 +233,6 @@ fn what_is_refused_is_found_without_the_program() {
             "volumes",
             volume(&[("kmsKeyId", "k".into()), ("encrypted", Value::Bool(false))]),
         )],
-        vec![
-            ("cpuCredits", "standard".into()),
-            ("instanceType", "m5.large".into()),
-        ],
-        vec![
-            ("cpuCredits", "standard".into()),
-            ("instanceType", "t1.micro".into()),
-        ],
-        vec![
-            ("cpuCredits", "standard".into()),
-            ("fallbackTypes", list(&["t3a.micro", "trn1.2xlarge"])),
-        ],
         vec![(
             "volumes",
             volume(&[

@@ -272,7 +272,7 @@ spec:
   provider: aws
   size: {size}
   template:
-    properties: {{imageId: ami-1, instanceType: t3.micro, keyName: {key}}}
+    properties: {{imageId: ami-00000001, instanceType: t3.micro, keyName: {key}}}
   rollout: {{minReady: 100ms, maxSurge: {SURGE}, failureThreshold: {SIZE}}}
   drain: {{delay: 0s}}
   limits: {{maxDestroy: '100%', maxCreatePerHour: 10000}}
@@ -503,7 +503,7 @@ spec:
   quorum: {{stabilize: 1s}}
   template:
     properties:
-      imageId: ami-1
+      imageId: ami-00000001
       instanceType: t3.micro
       keyName: {key}
       attachments: {{data: {{device: /dev/sdf, sizeGiB: 10}}}}

@@ -68,7 +68,7 @@ impl Subject for Reached {
     }
 
     fn invalid(&self) -> Value {
-        map(&[("imageIdd", "ami-1".into())])
+        map(&[("imageIdd", "ami-00000001".into())])
     }
 
     async fn end_released(&self, instance: &ProviderRef) {

@@ -76,7 +76,7 @@ fn call(folder: &Path, method: &str, params: &Json) -> Json {
 fn make(folder: &Path) -> (Json, Json) {
     let tags = json!({"infrakit.group": "g1"});
     let spec = json!({
-        "Properties": {"imageId": "ami-1", "instanceType": "t3.micro"},
+        "Properties": {"imageId": "ami-00000001", "instanceType": "t3.micro"},
         "Tags": tags, "Init": "#!/bin/sh\necho hi", "LogicalID": null, "Attachments": null
     });
     let provision = json!({"Type": "", "Spec": spec});

@@ -557,7 +557,7 @@ async fn what_the_role_may_not_end_keeps_nothing_else_alive() {
 async fn an_image_that_the_account_may_not_use_is_a_mistake_of_the_document() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
-    let mut refusal = Refusal::new("AuthFailure", "Not authorized for images: [ami-1]");
+    let mut refusal = Refusal::new("AuthFailure", "Not authorized for images: [ami-00000001]");
     refusal.status = 403;
     let refusals = vec![refusal];
     fake.world()
@@ -566,7 +566,7 @@ async fn an_image_that_the_account_may_not_use_is_a_mistake_of_the_document() {
     let refused = provider.provision(&request(1, 1, running_with(&[]))).await;
     let error = refused.unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
-    assert!(error.message.contains("ami-1"), "{error}");
+    assert!(error.message.contains("ami-00000001"), "{error}");
 }
 
 #[tokio::test]
@@ -675,7 +675,7 @@ async fn properties_that_no_schema_can_refuse_are_refused_before_any_call() {
     };
     let cases: [(Value, &str); 6] = [
         (
-            crate::support::map(&[("imageId", "ami-1".into())]),
+            crate::support::map(&[("imageId", "ami-00000001".into())]),
             "instanceType",
         ),
         (template("$Latest"), "version"),

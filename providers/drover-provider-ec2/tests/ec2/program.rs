@@ -93,7 +93,7 @@ impl Subject for Served {
     }
 
     fn invalid(&self) -> Value {
-        map(&[("imageIdd", "ami-1".into())])
+        map(&[("imageIdd", "ami-00000001".into())])
     }
 
     async fn end_released(&self, instance: &ProviderRef) {

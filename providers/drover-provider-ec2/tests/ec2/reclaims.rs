@@ -23,7 +23,7 @@ spec:
   provider: aws
   size: 6
   template:
-    properties: {imageId: ami-1, instanceType: t3.micro, keyName: one, market: spot}
+    properties: {imageId: ami-00000001, instanceType: t3.micro, keyName: one, market: spot}
   rollout: {minReady: 100ms}
   drain: {delay: 10m, timeout: 20m}
   limits: {maxTotal: 6}

@@ -459,7 +459,7 @@ fn fail_refresh(fake: &Fake, handle: &ProviderRef, version: &str) {
     refresh.reason = String::from("Warmup timed out");
     let living = |machine: &&mut crate::fake::Machine| machine.ended.is_none();
     let machine = world.machines.values_mut().find(living).unwrap();
-    machine.image = format!("ami-lt-1-{version}");
+    machine.image = format!("ami-{version:0>8}");
     let tag = "aws:ec2launchtemplate:version".to_owned();
     machine.tags.insert(tag, version.to_owned());
 }

@@ -41,7 +41,7 @@ spec:
 /// Waits until the group has converged, and all of its machines are from a version of the template.
 #[track_caller]
 fn wait_converged(sandbox: &Sandbox, fake: &Fake, version: u32) {
-    let image = format!("ami-lt-1-{version}");
+    let image = format!("ami-{version:0>8}");
     sandbox.wait("web", "it does not converge", |group| {
         let world = fake.world();
         let right = world.living().filter(|machine| machine.image == image);
@@ -111,7 +111,7 @@ fn fail_refresh(fake: &Fake, count: usize, reached: u32) {
             "Warmup timed out".clone_into(&mut refresh.reason);
             let living = |machine: &&mut crate::fake::Machine| machine.ended.is_none();
             let machine = world.machines.values_mut().find(living).unwrap();
-            machine.image = format!("ami-lt-1-{reached}");
+            machine.image = format!("ami-{reached:0>8}");
             let tag = "aws:ec2launchtemplate:version".to_owned();
             machine.tags.insert(tag, reached.to_string());
             return;

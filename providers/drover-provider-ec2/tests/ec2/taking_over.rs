@@ -23,7 +23,7 @@ spec:
   size: {size}
   adopt: {{selector: {{matchTags: {{{selector}}}}}, revision: assume}}
   template:
-    properties: {{imageId: ami-1, instanceType: t3.micro, keyName: {key}}}
+    properties: {{imageId: ami-00000001, instanceType: t3.micro, keyName: {key}}}
   rollout: {{minReady: 100ms, maxSurge: 1}}
   drain: {{delay: 0s}}
   limits: {{maxDestroy: '100%', maxCreatePerHour: 10000}}
@@ -49,7 +49,7 @@ fn launch(fake: &Fake, count: i32) {
         client(&fake.endpoint())
             .await
             .run_instances()
-            .image_id("ami-1")
+            .image_id("ami-00000001")
             .instance_type(InstanceType::T3Micro)
             .key_name("one")
             .min_count(count)

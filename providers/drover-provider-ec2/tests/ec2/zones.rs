@@ -39,7 +39,7 @@ async fn the_double_counts_a_token_in_each_zone_that_is_named_and_else_in_the_re
         let call = client
             .run_instances()
             .client_token("one")
-            .image_id("ami-1")
+            .image_id("ami-00000001")
             .min_count(1)
             .max_count(1)
             .set_subnet_id(subnet.map(str::to_owned));
@@ -59,7 +59,10 @@ async fn the_double_counts_a_token_in_each_zone_that_is_named_and_else_in_the_re
     assert_eq!(launch(Some("subnet-a")).await, there[0]);
     assert_eq!(launch(None).await, anywhere);
     // Another subnet of the zone is another parameter.
-    let beside = client.run_instances().client_token("one").image_id("ami-1");
+    let beside = client
+        .run_instances()
+        .client_token("one")
+        .image_id("ami-00000001");
     let beside = beside.min_count(1).max_count(1).subnet_id("subnet-a2");
     let refused = beside.send().await.unwrap_err();
     let code = aws_sdk_ec2::error::ProvideErrorMetadata::code(&refused).map(str::to_owned);

@@ -153,6 +153,13 @@ impl Check {
 
     fn text(&mut self, path: &str, form: &Form, value: &Value) {
         let Some(text) = value.as_str() else {
+            // Where quotes alone do not help, a number lacks its unit.
+            if let Value::Int(number) = value
+                && !form.fits(&number.to_string())
+                && let Some(meant) = suggest::duration(value).filter(|meant| form.fits(meant))
+            {
+                return self.expected(path, &form.expected(), value, Some(meant));
+            }
             let meant = suggest::text(value);
             return self.expected(path, "a string", value, meant);
         };
@@ -168,10 +175,12 @@ impl Check {
             return;
         };
         if !keys.fits(key) {
-            let expected = keys.expected();
-            let lower = key.trim().to_lowercase();
-            let meant = (lower != key && keys.fits(&lower)).then_some(lower);
-            self.mistake(path, format!("expected {expected}, found {key:?}"), meant);
+            self.mistakes.push(Mistake {
+                path: path.to_owned(),
+                message: format!("expected {}, found {key:?}", keys.expected()),
+                suggestion: suggest::key(key, keys),
+                part: FieldPart::Name,
+            });
         }
     }
 

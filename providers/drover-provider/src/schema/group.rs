@@ -1,7 +1,7 @@
 //! What instances ask of their group beside properties: whether they take init and zones, can be members of a quorum,
 //! have an address before they are made, and what their tags look like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::Value;
 
@@ -20,6 +20,64 @@ pub struct GroupRules {
     pub address: AddressRule,
     /// What the map of their tags looks like, without drover's own. None: the schema does not say.
     pub tags: Option<Box<Shape>>,
+    /// How they can be asked about their health, or told that they are drained.
+    pub checks: CheckRule,
+    /// Whether a group takes over instances that others made.
+    pub adopt: AdoptRule,
+}
+
+/// How instances can be asked about their health, or told that they are drained.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CheckRule {
+    /// In every way, as far as the schema says.
+    #[default]
+    Taken,
+    /// In these ways alone.
+    Only(BTreeSet<Way>),
+}
+
+/// A way to ask an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// A request to its address.
+    Http,
+    /// A connection to its address.
+    Tcp,
+    /// A command that its provider runs in it.
+    Command,
+    /// The provider's own word on its health.
+    Provider,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Command, Self::Provider];
+
+    /// Returns the word for it in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Command => "command",
+            Self::Provider => "provider",
+        }
+    }
+}
+
+impl CheckRule {
+    /// Returns the ways of which an instance can be asked in these alone.
+    pub fn only(ways: &[Way]) -> Self {
+        Self::Only(ways.iter().copied().collect())
+    }
+}
+
+/// Whether a group takes over instances that others made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AdoptRule {
+    /// It does, as far as the schema says.
+    #[default]
+    Taken,
+    /// It does not.
+    Refused,
 }
 
 /// Whether instances take init lines, user data and environment.
@@ -71,8 +129,10 @@ pub enum MemberRule {
     With {
         /// Properties that members' instances do not have: their places have them.
         without: Vec<String>,
-        /// The property in which what is attached is described, by name.
+        /// The property in which what is attached is described, by name. It is read of members alone.
         attachments: Option<String>,
+        /// The property that other instances have instead of that one.
+        instead: Option<String>,
         /// The setting of the Provider document without which there are no places.
         setting: Option<String>,
     },
@@ -116,11 +176,16 @@ impl GroupRules {
             MemberRule::With {
                 without,
                 attachments,
+                instead,
                 setting,
             } => {
                 let names = without.iter().map(|name| Value::from(name.as_str()));
                 let mut with = BTreeMap::from([("without", Value::List(names.collect()))]);
-                let named = [("attachments", attachments), ("setting", setting)];
+                let named = [
+                    ("attachments", attachments),
+                    ("instead", instead),
+                    ("setting", setting),
+                ];
                 let named = named.into_iter().filter_map(|(name, value)| {
                     let value = value.as_deref()?;
                     Some((name, Value::from(value)))
@@ -142,6 +207,17 @@ impl GroupRules {
         if let Some(tags) = &self.tags {
             add("tags", tags.to_json_schema());
         }
+        match &self.checks {
+            CheckRule::Taken => {}
+            CheckRule::Only(ways) => {
+                let ways = ways.iter().map(|way| Value::from(way.as_str()));
+                add("checks", Value::List(ways.collect()));
+            }
+        }
+        match self.adopt {
+            AdoptRule::Taken => {}
+            AdoptRule::Refused => add("adopt", Value::Bool(false)),
+        }
         Value::Map(rules)
     }
 
@@ -151,7 +227,9 @@ impl GroupRules {
         shape: &mut dyn FnMut(&Value) -> Option<Shape>,
     ) -> Option<Self> {
         let written = written.as_map()?;
-        let known = ["init", "zones", "members", "address", "tags"];
+        let known = [
+            "init", "zones", "members", "address", "tags", "checks", "adopt",
+        ];
         if !written.keys().all(|name| known.contains(&name.as_str())) {
             return None;
         }
@@ -186,30 +264,48 @@ impl GroupRules {
             Some(Value::String(of)) if of == "members" => AddressRule::Members,
             Some(with) => AddressRule::With(only(with, "with")?.as_str()?.to_owned()),
         };
+        let checks = match written.get("checks") {
+            None => CheckRule::Taken,
+            Some(ways) => {
+                let ways = ways.as_list()?.iter().map(|way| {
+                    let way = way.as_str()?;
+                    Way::ALL.into_iter().find(|known| known.as_str() == way)
+                });
+                CheckRule::Only(ways.collect::<Option<_>>()?)
+            }
+        };
+        let adopt = match written.get("adopt") {
+            None | Some(Value::Bool(true)) => AdoptRule::Taken,
+            Some(Value::Bool(false)) => AdoptRule::Refused,
+            Some(_) => return None,
+        };
         Some(Self {
             init,
             zones,
             members,
             address,
             tags,
+            checks,
+            adopt,
         })
     }
 
     /// Returns every property that the rules name.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        let (without, attachments) = match &self.members {
-            MemberRule::Taken | MemberRule::Refused => (&[][..], None),
+        let (without, attachments, instead) = match &self.members {
+            MemberRule::Taken | MemberRule::Refused => (&[][..], None, None),
             MemberRule::With {
                 without,
                 attachments,
+                instead,
                 setting: _,
-            } => (without.as_slice(), attachments.as_ref()),
+            } => (without.as_slice(), attachments.as_ref(), instead.as_ref()),
         };
         let with = match &self.address {
             AddressRule::Known | AddressRule::Unknown | AddressRule::Members => None,
             AddressRule::With(property) => Some(property),
         };
-        without.iter().chain(attachments).chain(with)
+        without.iter().chain(attachments).chain(instead).chain(with)
     }
 }
 
@@ -220,7 +316,7 @@ fn only<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
 
 fn members(with: &Value) -> Option<MemberRule> {
     let with = with.as_map()?;
-    let known = ["without", "attachments", "setting"];
+    let known = ["without", "attachments", "instead", "setting"];
     if !with.keys().all(|name| known.contains(&name.as_str())) {
         return None;
     }
@@ -238,6 +334,7 @@ fn members(with: &Value) -> Option<MemberRule> {
     Some(MemberRule::With {
         without: without?,
         attachments: text("attachments")?,
+        instead: text("instead")?,
         setting: text("setting")?,
     })
 }

@@ -1,6 +1,6 @@
 //! What the fields of an object ask of each other: the part of a schema that is about more than one field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::Value;
 
@@ -40,6 +40,8 @@ pub struct Rules {
 pub struct When {
     /// These are there, and each is one of its values; of none: whatever it is.
     pub given: BTreeMap<String, Vec<Value>>,
+    /// Of those, what may also be left out: its default is among its values.
+    pub or_absent: BTreeSet<String>,
     /// What is asked then.
     pub then: BTreeMap<String, Demand>,
     /// Why, for messages. Empty: they say what is asked.
@@ -111,10 +113,22 @@ impl Rules {
         let values = values.iter().map(|value| Value::from(*value));
         self.when.push(When {
             given: BTreeMap::from([(name.to_owned(), values.collect())]),
+            or_absent: BTreeSet::new(),
             then: BTreeMap::from([(field.to_owned(), asked)]),
             why: why.to_owned(),
         });
         self
+    }
+
+    /// Adds what is asked of `field` where `given` is `value`, or is left out, which means the same.
+    #[must_use]
+    pub fn by_default(self, given: (&str, &str), field: &str, asked: Demand, why: &str) -> Self {
+        let (name, value) = given;
+        let mut rules = self.when((name, &[value]), field, asked, why);
+        if let Some(when) = rules.when.last_mut() {
+            when.or_absent.insert(name.to_owned());
+        }
+        rules
     }
 
     /// Adds what instances ask of their group.
@@ -139,10 +153,19 @@ impl Rules {
         let whole = |set: &&Vec<String>| set.iter().all(|name| map.contains_key(name));
         let mut broken = Vec::new();
         if !self.any_of.is_empty() && !self.any_of.iter().any(|set| whole(&set)) {
-            broken.push((
-                None,
-                format!("expected {}, found neither", named(&self.any_of)),
-            ));
+            let missing = self.any_of.iter().map(|set| {
+                let missing = set.iter().filter(|name| !map.contains_key(*name));
+                missing.cloned().collect()
+            });
+            let missing: Vec<Vec<String>> = missing.collect();
+            let expected = named(&self.any_of);
+            // Where nothing is there, what is missing is all of it.
+            let missing = if missing == self.any_of {
+                "none of them is there".to_owned()
+            } else {
+                format!("missing: {}", named(&missing))
+            };
+            broken.push((None, format!("expected {expected}; {missing}")));
         }
         let there: Vec<Vec<String>> = self.one_of.iter().filter(whole).cloned().collect();
         if !self.one_of.is_empty() && there.len() != 1 {
@@ -242,9 +265,9 @@ impl Rules {
 
 impl When {
     fn broken(&self, map: &BTreeMap<String, Value>, stage: Stage) -> Option<Broken> {
-        let is_given = |(name, values): (&String, &Vec<Value>)| {
-            let value = map.get(name);
-            value.is_some_and(|value| values.is_empty() || values.contains(value))
+        let is_given = |(name, values): (&String, &Vec<Value>)| match map.get(name) {
+            Some(value) => values.is_empty() || values.contains(value),
+            None => self.or_absent.contains(name),
         };
         if !self.given.iter().all(is_given) {
             return None;
@@ -289,8 +312,9 @@ impl When {
         let among = |values: &[Value]| object(vec![("enum", Value::List(values.to_vec()))]);
         let given = self.given.iter();
         let bound = given.clone().filter(|(_, values)| !values.is_empty());
+        let there = given.filter(|(name, _)| !self.or_absent.contains(*name));
         let given = part(
-            given.map(|(name, _)| name.as_str().into()).collect(),
+            there.map(|(name, _)| name.as_str().into()).collect(),
             bound
                 .map(|(name, values)| (name.clone(), among(values)))
                 .collect(),

@@ -142,6 +142,22 @@ fn whole(number: f64) -> Option<i64> {
     ((number - near).abs() < 1e-6 && near.abs() < 1e15).then_some(near as i64)
 }
 
+/// Returns the key of the form that is a little change away, or is the word most like it where the form is one of words.
+pub(super) fn key(key: &str, form: &Form) -> Option<String> {
+    let lower = key.trim().to_lowercase();
+    if lower != key && form.fits(&lower) {
+        return Some(lower);
+    }
+    let pattern = form.pattern.as_ref()?.as_str();
+    let words = pattern.strip_prefix("^(")?.strip_suffix(")$")?.split('|');
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    let plain = |word: &String| word.chars().all(|c| c.is_ascii_alphanumeric());
+    if !words.iter().all(plain) {
+        return None;
+    }
+    name(key, words.iter())
+}
+
 /// Returns the text of the form that is a little change away: of case, of separators, of what is around it.
 pub(super) fn form(text: &str, form: &Form) -> Option<String> {
     let trimmed = text.trim();
@@ -152,6 +168,7 @@ pub(super) fn form(text: &str, form: &Form) -> Option<String> {
     let shorter = joined.strip_suffix(|c: char| c.is_ascii_lowercase());
     let shorter = shorter.filter(|it| it.contains('-')).map(str::to_owned);
     let relative = !trimmed.is_empty() && !trimmed.starts_with('/');
+    let duration = duration(&Value::from(trimmed));
     let candidates = [
         Some(trimmed.to_owned()),
         Some(lower),
@@ -159,6 +176,7 @@ pub(super) fn form(text: &str, form: &Form) -> Option<String> {
         plain,
         shorter,
         relative.then(|| format!("/{trimmed}")),
+        duration,
     ];
     let mut candidates = candidates.into_iter().flatten();
     candidates.find(|meant| !meant.is_empty() && meant != text && form.fits(meant))

@@ -376,9 +376,11 @@ fn fields_ask_for_each_other() {
     ] {
         assert_eq!(said(&any, written), none, "{written:?}");
     }
-    let neither = ": expected `image` and `size`, or `template`, found neither";
-    assert_eq!(said(&any, &[]), [neither]);
-    assert_eq!(said(&any, &["image"]), [neither]);
+    let expected = ": expected `image` and `size`, or `template`;";
+    let nothing = format!("{expected} none of them is there");
+    assert_eq!(said(&any, &[]), [nothing]);
+    let missing = format!("{expected} missing: `size`, or `template`");
+    assert_eq!(said(&any, &["image"]), [missing]);
     let useless = "price: it is of no use without `market`";
     assert_eq!(said(&any, &["template", "price"]), [useless]);
     assert_eq!(said(&any, &["template", "price", "market"]), none);

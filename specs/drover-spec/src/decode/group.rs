@@ -11,7 +11,7 @@ use drover_model::{
 use super::{Fields, Metadata, admission, adopt, check, flavor, health, quorum};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::limits::DIAGNOSTICS_MAX;
-use crate::tree::{Content, Node};
+use crate::tree::{Content, Entry, Node};
 
 /// Decodes a group. None: a mistake that leaves nothing to build; it was reported.
 pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Option<Group> {
@@ -39,7 +39,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         size,
     );
     let (depends_on, depends_spans) = admission::depends_on(spec);
-    let (placement, zone_spans) = placement(spec);
+    let placement = placement(spec);
     let name = metadata.as_ref().map(|metadata| metadata.name.as_str());
     let built = GroupSpec {
         provider: provider.clone().or_else(|| ProviderName::parse("x").ok())?,
@@ -77,9 +77,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         span: metadata.span,
         provider_span: spec.span_of("provider"),
         property_spans,
-        flavor_spans: entry_spans(&template_fields, "flavors"),
-        tag_spans: tag_spans(&template_fields),
-        zone_spans,
+        spec_spans: spec_spans(spec),
         depends_spans,
         spec: built,
     })
@@ -178,25 +176,18 @@ fn template(fields: &Fields<'_>, quorum: bool) -> (Template, BTreeMap<String, So
     (template, spans)
 }
 
-/// Returns where the entries of a list are written.
-fn entry_spans(fields: &Fields<'_>, name: &'static str) -> Vec<SourceSpan> {
-    let written = fields.get(name).1;
-    match written.map(|entry| &entry.value.content) {
-        Some(Content::List(items, _)) => {
-            let items = items.iter();
-            items.map(|item| fields.report.span(item.place)).collect()
-        }
-        Some(Content::Scalar(_) | Content::Map(..)) | None => Vec::new(),
+/// Returns where everything is written but properties, which have their own.
+fn spec_spans(spec: &Fields<'_>) -> BTreeMap<String, SourceSpan> {
+    let mut spans = BTreeMap::new();
+    for entry in spec.entries {
+        spans_of_entry(spec.report, "", entry, &mut spans);
     }
-}
-
-fn tag_spans(template: &Fields<'_>) -> BTreeMap<String, SourceSpan> {
-    let written = template.get("tags").1;
-    let written = written.and_then(|entry| entry.value.entries());
-    let entries = written.into_iter().flatten();
-    entries
-        .map(|entry| (entry.key.clone(), template.report.span(entry.key_place)))
-        .collect()
+    let properties = "template.properties";
+    spans.retain(|path, _| {
+        let rest = path.strip_prefix(properties);
+        rest.is_none_or(|rest| !rest.starts_with(['.', '[']))
+    });
+    spans
 }
 
 /// Collects where each value stands, by path: `command`, `env.PORT`, `command[0]`.
@@ -216,16 +207,25 @@ pub(crate) fn spans_of(
         }
         Content::Map(entries, _) => {
             for entry in entries {
-                let path = if path.is_empty() {
-                    entry.key.clone()
-                } else {
-                    format!("{path}.{}", entry.key)
-                };
-                spans.insert(key_path(&path), report.span(entry.key_place));
-                spans_of(report, &path, &entry.value, spans);
+                spans_of_entry(report, path, entry, spans);
             }
         }
     }
+}
+
+fn spans_of_entry(
+    report: &Report,
+    path: &str,
+    entry: &Entry,
+    spans: &mut BTreeMap<String, SourceSpan>,
+) {
+    let path = if path.is_empty() {
+        entry.key.clone()
+    } else {
+        format!("{path}.{}", entry.key)
+    };
+    spans.insert(key_path(&path), report.span(entry.key_place));
+    spans_of(report, &path, &entry.value, spans);
 }
 
 /// The names that `${...}` may use.
@@ -339,7 +339,7 @@ fn unknown_substitution(report: &Report, span: SourceSpan, name: &str, quorum: b
     report.push(Diagnostic::error("unknown-substitution", message, span).hint(hint));
 }
 
-fn placement(spec: &Fields<'_>) -> (PlacementSpec, Vec<SourceSpan>) {
+fn placement(spec: &Fields<'_>) -> PlacementSpec {
     let fields = spec.object("placement");
     let zones = fields.texts("zones");
     for (position, zone) in zones.iter().enumerate() {
@@ -350,8 +350,7 @@ fn placement(spec: &Fields<'_>) -> (PlacementSpec, Vec<SourceSpan>) {
             fields.report.push(diagnostic);
         }
     }
-    let spans = entry_spans(&fields, "zones");
-    let placement = PlacementSpec {
+    PlacementSpec {
         zones,
         spread: match fields.word("spread") {
             "any" => Spread::Any,
@@ -364,8 +363,7 @@ fn placement(spec: &Fields<'_>) -> (PlacementSpec, Vec<SourceSpan>) {
             _ => Rebalance::Opportunistic,
         },
         cooldown: fields.duration("cooldown"),
-    };
-    (placement, spans)
+    }
 }
 
 fn scaling(fields: &Fields<'_>) -> ScalingSpec {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use drover_model::{Amount, Policy, PolicyBody, Value, defaults, value_path};
+use drover_model::{Amount, Policy, PolicyBody, Value, defaults, key_path, value_path};
 
 use super::*;
 use crate::limits;
@@ -319,6 +319,40 @@ fn reports_each_place_of_a_property() {
 }
 
 #[test]
+fn reports_each_place_of_a_group() {
+    let text = SMALL.replace(
+        "template: {}",
+        "template: {properties: {command: [a]}, flavors: [{vanilla: {init: [b]}}]}\n  health: {checks: [{tcp: {port: 1}}]}",
+    );
+    let spans = group(&text).spec_spans;
+    let place = |path: &str| spans.get(path).map(|span| (span.line, span.column));
+    assert_eq!(place("template.flavors[0].vanilla.init[0]"), Some((7, 70)));
+    let key = key_path("template.flavors[0].vanilla.init");
+    assert_eq!(place(&key), Some((7, 63)));
+    assert_eq!(place("health.checks[0].tcp.port"), Some((8, 34)));
+    assert_eq!(place("template.properties"), Some((7, 26)));
+    assert_eq!(place("template.properties.command"), None, "it has its own");
+}
+
+#[test]
+fn what_is_read_of_a_group_with_mistakes_is_left_out_where_it_misleads() {
+    let read = |template: &str, spec: &str| {
+        let text = SMALL
+            .replace("template: {}", template)
+            .replace("size: 3", spec);
+        let mut file = parse_file("groups/web.yaml", text.as_bytes());
+        file.documents.remove(0).glimpse.unwrap().group.is_some()
+    };
+    let flavors = |flavors: &str| format!("template: {{properties: {{}}, flavors: {flavors}}}");
+    let good = flavors("[{vanilla: {init: [a]}}]");
+    assert!(read(&good, "size: three"));
+    assert!(read(&flavors("[{vanilla: {innit: [a]}}]"), "size: 3"));
+    assert!(!read(&flavors("[{}, {vanilla: {init: [a]}}]"), "size: 3"));
+    assert!(!read(&flavors("{vanilla: {init: [a]}}"), "size: 3"));
+    assert!(!read(&good, "members: three"));
+}
+
+#[test]
 fn a_group_with_mistakes_still_shows_its_provider_and_properties() {
     let with = |properties: &str| SMALL.replace("template: {}", properties);
     let glimpse = |text: &str| {
@@ -341,6 +375,9 @@ fn a_group_with_mistakes_still_shows_its_provider_and_properties() {
         assert_eq!(glimpse.provider.as_str(), "local");
         assert_eq!(glimpse.properties.get("image"), Some(&"web".into()));
         assert!(glimpse.property_spans.contains_key("image"), "{text}");
+        let whole = glimpse.group.map(|group| group.name.to_string());
+        let named = !text.contains("nam: web");
+        assert_eq!(whole.as_deref(), named.then_some("web"), "{text}");
         assert_eq!(glimpse.provider_span.line, 5);
     }
     let unlike = [

@@ -97,9 +97,12 @@ fn of_secrets(group: &Group, secrets: &LocalSecrets) -> Vec<Diagnostic> {
     for (at, flavor) in flavors.enumerate() {
         match flavor {
             Flavor::Vanilla(vanilla) => {
-                let span = group.flavor_spans.get(at).unwrap_or(&group.span);
-                let named = vanilla.secrets.values();
-                references.extend(named.map(|it| (it.clone(), span.clone())));
+                let named = vanilla.secrets.iter().map(|(name, it)| {
+                    let path = format!("template.flavors[{at}].vanilla.env.{name}");
+                    let span = group.spec_spans.get(&path).unwrap_or(&group.span);
+                    (it.clone(), span.clone())
+                });
+                references.extend(named);
             }
             Flavor::CloudInit(_) | Flavor::Plugin(_) => {}
         }

@@ -48,6 +48,14 @@ fn sizes_times_and_tags_that_cannot_be_are_refused() {
         (vec![("gracePeriod", "".into())], "whole seconds"),
         (vec![("launchTemplate", latest)], "launchTemplate.version"),
         (vec![("sizes", Value::Int(1))], "sizes"),
+        (
+            vec![("targetGroups", Value::List(vec!["arn:aws:elbv2".into()]))],
+            "a target group's ARN",
+        ),
+        (
+            vec![("subnets", Value::List(vec!["subnet-a".into(); 2]))],
+            "subnets[1]: it is there twice",
+        ),
     ];
     for (more, says) in cases {
         let error = decode(&with(&more)).unwrap_err();

@@ -152,7 +152,7 @@ fn end(world: &mut World, ids: &[String]) {
 /// The image that a group's template names: one for each version.
 fn image(group: &ScalingGroup) -> String {
     match &group.template {
-        Some((id, _, version)) => format!("ami-{id}-{version}"),
+        Some((_, _, version)) => format!("ami-{version:0>8}"),
         None => "ami-configured".to_owned(),
     }
 }

@@ -15,6 +15,7 @@ fn what_is_asked_of_groups_is_read_back_as_it_was() {
     let with = |without: &[&str], named: Option<&str>| MemberRule::With {
         without: without.iter().map(|name| (*name).to_owned()).collect(),
         attachments: named.map(str::to_owned),
+        instead: named.map(|_| "subnets".to_owned()),
         setting: named.map(str::to_owned),
     };
     let members = [
@@ -48,6 +49,13 @@ fn what_is_asked_of_groups_is_read_back_as_it_was() {
         Some(Box::new(Shape::Map(Box::new(Shape::Duration)))),
         None,
     ];
+    let checks = [
+        CheckRule::Taken,
+        CheckRule::only(&[]),
+        CheckRule::only(&[Way::Http, Way::Tcp]),
+        CheckRule::only(&[Way::Command, Way::Provider]),
+    ];
+    let adopts = [AdoptRule::Taken, AdoptRule::Refused];
     for at in 0..4 {
         let asked = GroupRules {
             init: inits[at],
@@ -55,6 +63,8 @@ fn what_is_asked_of_groups_is_read_back_as_it_was() {
             members: members[at].clone(),
             address: addresses[at].clone(),
             tags: tags[at].clone(),
+            checks: checks[at].clone(),
+            adopt: adopts[at % 2],
         };
         let field = |name: &str| (name.to_owned(), field(Shape::Any));
         let schema = ObjectSchema {
@@ -128,7 +138,11 @@ fn what_is_not_understood_of_groups_closes_the_schema() {
         map(&[("members", "no".into())]),
         map(&[("members", map(&[("with", Value::Null)]))]),
         map(&[("members", map(&[("without", "name".into())]))]),
+        map(&[("members", map(&[("instead", Value::Null)]))]),
         map(&[("address", "always".into())]),
+        map(&[("checks", "http".into())]),
+        map(&[("checks", Value::List(vec!["https".into()]))]),
+        map(&[("adopt", "no".into())]),
     ] {
         let error = read(wrong.clone()).unwrap_err();
         assert!(error.contains("`x-drover-group`"), "{wrong:?}: {error}");

@@ -1,6 +1,6 @@
 //! Reads what fields ask of each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::Value;
 
@@ -104,11 +104,10 @@ impl Reading {
         let given_values: BTreeMap<String, Vec<Value>> = given_values.collect::<Option<_>>()?;
         let (needed, mut asked) = part(written.get("then")?)?;
         let mut all = BTreeMap::new();
-        // What is given is there: the keyword without `required` would hold for what is not.
-        if !given_values.keys().all(|name| given.contains(name)) {
-            return None;
-        }
-        for name in given {
+        // The keyword without `required` holds for what is not there, too.
+        let or_absent = given_values.keys().filter(|name| !given.contains(*name));
+        let or_absent: BTreeSet<String> = or_absent.cloned().collect();
+        for name in given.into_iter().chain(or_absent.iter().cloned()) {
             let values = match given_values.get(&name) {
                 None => Vec::new(),
                 Some(values) if values.is_empty() => return None,
@@ -141,6 +140,7 @@ impl Reading {
         };
         (!all.is_empty() && !then.is_empty()).then_some(When {
             given: all,
+            or_absent,
             then,
             why,
         })

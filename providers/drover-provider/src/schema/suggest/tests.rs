@@ -100,6 +100,20 @@ fn durations_have_a_unit_that_is_read() {
 }
 
 #[test]
+fn a_number_lacks_its_unit_where_a_text_of_it_is_of_no_use() {
+    let whole = Form::of("^[0-9]+[smh]$", "a duration of whole seconds", "90s");
+    let cases = [
+        (Value::Int(60), "60s"),
+        ("60".into(), "60s"),
+        ("2 min".into(), "2m"),
+        (Value::Bool(true), "\"true\""),
+    ];
+    assert_meant("warmup", &Shape::text(whole), &cases);
+    let argument = Shape::text(Form::of_processes());
+    assert_meant("argument", &argument, &[(Value::Int(60), "\"60\"")]);
+}
+
+#[test]
 fn texts_lists_and_truth_are_shown_as_they_are_written() {
     let cases = [
         (Value::Int(80), "\"80\""),
