@@ -235,14 +235,12 @@ pub async fn run_noting(subject: &dyn Subject, notes: &Notes) -> Report {
     for (number, check) in wanted.filter(|(_, check)| subject.makes(check.name)) {
         // Each of them would fail for the same, or wait in vain until its time is up.
         let untried = report.untried.filter(|_| check.name != checks::OFFERS);
-        let outcome = match untried {
-            Some(why) => Outcome::Skipped {
-                why: why.to_owned(),
-            },
-            None => {
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
-                made(subject, notes, number, check).await
-            }
+        let outcome = if let Some(why) = untried {
+            let why = why.to_owned();
+            Outcome::Skipped { why }
+        } else {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            made(subject, notes, number, check).await
         };
         let failed = matches!(outcome, Outcome::Failed { .. });
         let result = CheckResult {
