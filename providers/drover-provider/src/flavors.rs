@@ -198,6 +198,13 @@ pub struct FlavorSubject {
 /// Asking makes, changes and ends nothing that drover knows of. A plugin may answer differently each time: who needs
 /// the same answer twice writes it down.
 ///
+/// # Assumptions
+///
+/// - The facts of an instance are filled in before its flavors are asked, and no value of a secret is in what they are asked.
+/// - Flavors are asked in the order of the template, each with what those before it made of the instance.
+/// - A drain that has no answer is told again for the same intent, and by the group's agent only.
+/// - The caller may drop each call before its limit.
+///
 /// # Errors
 ///
 /// `InvalidSpec`: the plugin refused, or answered what cannot be honoured. `Unknown`: it did not answer, or not in a
