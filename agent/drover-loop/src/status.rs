@@ -209,8 +209,12 @@ pub struct ProviderStatus {
     pub type_: String,
     /// When it was last listed with success.
     pub listed_at: Option<Timestamp>,
-    /// Why listing fails.
+    /// Why it cannot be opened or listed.
     pub failure: Option<String>,
+    /// Since when.
+    pub failing_since: Option<Timestamp>,
+    /// Whether there is a scope to list. Without, each of its groups has a hold that says why.
+    pub is_open: bool,
     /// Instances that carry the fleet's tag in part, or another's: never touched.
     pub foreign: usize,
 }

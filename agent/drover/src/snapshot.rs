@@ -10,7 +10,7 @@ use drover_model::{GroupName, InstanceId, RecordedGroup};
 use drover_spec::record::{self, RecordedFleet};
 
 use crate::agent::client::{AgentClient, ClientError};
-use crate::agent::protocol::{StateReply, Status};
+use crate::agent::protocol::{ProviderReply, StateReply, Status};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::settings::Settings;
 
@@ -171,6 +171,14 @@ impl Snapshot {
                     .chain(orphans)
                     .collect()
             }
+        }
+    }
+
+    /// Returns what the agent knows of a provider. None: no agent runs, or it has not asked it.
+    pub(crate) fn provider(&self, name: &str) -> Option<&ProviderReply> {
+        match &self.origin {
+            Origin::Branch => None,
+            Origin::Agent { status, .. } => status.providers.get(name),
         }
     }
 

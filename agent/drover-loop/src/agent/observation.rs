@@ -91,7 +91,7 @@ impl Agent {
         observation.seen = groups_seen(&observation.observed);
         self.look_first(&mut observation, now).await;
         self.judge_claims(&observation);
-        self.note_providers(&observation);
+        self.note_providers(&observation, now);
         self.watch_orphans(&observation, looks, now);
         observation.refused = self.launches_refused(now);
         observation
@@ -225,7 +225,7 @@ impl Agent {
     }
 
     /// Notes what people want to know about providers.
-    fn note_providers(&mut self, observation: &Observation) {
+    fn note_providers(&mut self, observation: &Observation, now: Timestamp) {
         let mut notes: BTreeMap<String, ProviderStatus> = BTreeMap::new();
         for (id, observed) in &observation.observed {
             let mut parts = id.splitn(3, '/');
@@ -236,6 +236,8 @@ impl Agent {
                 type_,
                 listed_at: before.and_then(|before| before.listed_at),
                 failure: None,
+                failing_since: None,
+                is_open: true,
                 foreign: before.map_or(0, |before| before.foreign),
             };
             match observed {
@@ -244,19 +246,45 @@ impl Agent {
                     note.foreign = listing.foreign;
                 }
                 Observed::Waiting => {}
-                Observed::Failed(failure) => note.failure = Some(failure.message.clone()),
+                Observed::Failed(failure) => {
+                    note.failure = Some(failure.message.clone());
+                    note.failing_since = Some(failure.since);
+                }
             }
-            let failed = before.is_some_and(|before| before.failure.is_some());
+            let listed_before = before.filter(|before| before.is_open);
+            let failed = listed_before.is_some_and(|before| before.failure.is_some());
             match (&note.failure, failed, observed) {
                 (Some(error), false, _) => warn!(provider = name, error, "provider failed"),
                 (None, true, Observed::Fresh(_)) => info!(provider = name, "provider lists again"),
                 (None, true, Observed::Waiting) => {
                     // Nothing new is known: it stands as it did.
                     note.failure = before.and_then(|before| before.failure.clone());
+                    note.failing_since = before.and_then(|before| before.failing_since);
                 }
                 _ => {}
             }
             notes.insert(name, note);
+        }
+        for (name, why) in observation
+            .scopes
+            .values()
+            .filter_map(|it| it.as_ref().err())
+        {
+            let before = self.provider_notes.get(name.as_str());
+            let since = before.filter(|before| !before.is_open);
+            let since = since.and_then(|before| before.failing_since);
+            notes
+                .entry(name.to_string())
+                .or_insert_with(|| ProviderStatus {
+                    type_: before
+                        .map(|before| before.type_.clone())
+                        .unwrap_or_default(),
+                    listed_at: before.and_then(|before| before.listed_at),
+                    failure: Some(why.clone()),
+                    failing_since: Some(since.unwrap_or(now)),
+                    is_open: false,
+                    foreign: before.map_or(0, |before| before.foreign),
+                });
         }
         self.provider_notes = notes;
     }

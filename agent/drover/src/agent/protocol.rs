@@ -62,7 +62,22 @@ pub(crate) struct Status {
     /// Why the latest listing of a provider failed, by its document's name.
     #[serde(default)]
     pub(crate) provider_errors: BTreeMap<String, String>,
+    /// What is known of providers, by their documents' names.
+    #[serde(default)]
+    pub(crate) providers: BTreeMap<String, ProviderReply>,
     pub(crate) pass: Option<PassStatus>,
+}
+
+/// What an agent knows of a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProviderReply {
+    /// When it was listed last.
+    pub(crate) listed_at: Option<String>,
+    /// Since when it cannot be.
+    pub(crate) failing_since: Option<String>,
+    /// Why.
+    pub(crate) error: Option<String>,
 }
 
 /// A signed operation that does not count.

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use drover_loop::{AgentStatus, GroupReport, Mode, Orphan, PassReport, StepFate};
+use drover_loop::{AgentStatus, GroupReport, Mode, Orphan, PassReport, ProviderStatus, StepFate};
 use drover_model::{Held, Hold, MetricName, Timestamp};
 
 use super::protocol::{
-    MetricStatus, OrphanStatus, PassStatus, RefusedOperation, SourceStatus, StateStatus, Status,
+    MetricStatus, OrphanStatus, PassStatus, ProviderReply, RefusedOperation, SourceStatus,
+    StateStatus, Status,
 };
 use crate::commands::VERSION;
 use crate::printable::printable;
@@ -86,7 +87,12 @@ pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
         provider_errors: status
             .providers
             .iter()
+            // What cannot be opened is told by the holds of its groups, which are recorded at once.
+            .filter(|(_, known)| known.is_open)
             .filter_map(|(name, known)| Some((name.clone(), known.failure.clone()?)))
+            .collect(),
+        providers: (status.providers.iter())
+            .map(|(name, known)| (name.clone(), provider(known)))
             .collect(),
         pass: status.pass.as_deref().map(pass),
     }
@@ -108,6 +114,14 @@ fn refused(operation: &drover_loop::RefusedOperation) -> RefusedOperation {
         path: operation.path.clone(),
         reason: operation.reason.word().to_owned(),
         why: operation.why.clone(),
+    }
+}
+
+fn provider(known: &ProviderStatus) -> ProviderReply {
+    ProviderReply {
+        listed_at: known.listed_at.map(view::seconds),
+        failing_since: known.failing_since.map(view::seconds),
+        error: known.failure.clone(),
     }
 }
 

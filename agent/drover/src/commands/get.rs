@@ -127,7 +127,11 @@ fn groups(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
         let mut cells = vec![
             view.name.clone(),
             view.phase.to_owned(),
-            view.size.to_string(),
+            // Nothing has a size before a document is in force.
+            match (&view.source, &view.target) {
+                (None, None) => String::new(),
+                _ => view.size.to_string(),
+            },
             view.available.to_string(),
             view.updated.to_string(),
             headline(&view),

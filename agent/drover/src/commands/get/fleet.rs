@@ -43,9 +43,25 @@ struct ProviderView {
     #[serde(rename = "type")]
     type_: String,
     groups: Vec<String>,
+    /// `listed`, `failing`, or `unknown`: no agent runs, or it has not asked.
+    state: &'static str,
+    listed_at: Option<String>,
+    failing_since: Option<String>,
+    /// Why it fails.
+    error: Option<String>,
     path: String,
     line: u32,
     revision: String,
+}
+
+impl ProviderView {
+    /// Returns the state as a cell.
+    fn standing(&self) -> String {
+        match &self.failing_since {
+            Some(since) => format!("{} since {since}", self.state),
+            None => self.state.to_owned(),
+        }
+    }
 }
 
 /// Lists policies.
@@ -102,10 +118,11 @@ pub(super) fn policies(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<Str
 /// Lists providers.
 pub(super) fn providers(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
     let wide = args.list.output == Output::Wide;
-    let mut head = vec!["NAME", "TYPE", "GROUPS", "FILE"];
+    let mut head = vec!["NAME", "TYPE", "STATE", "GROUPS", "FILE"];
     if wide {
         head.push("REVISION");
     }
+    head.push("WHY");
     let documents = Recorded::of(snapshot);
     let mut table = Table::new(&head);
     let mut items = Vec::new();
@@ -115,7 +132,17 @@ pub(super) fn providers(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<St
             used == Some(provider.name.as_str())
         };
         let groups = snapshot.groups.values().filter(uses);
+        let known = snapshot.provider(provider.name.as_str());
+        let known = known.cloned().unwrap_or_default();
         let view = ProviderView {
+            state: match (&known.error, &known.listed_at) {
+                (Some(_), _) => "failing",
+                (None, Some(_)) => "listed",
+                (None, None) => "unknown",
+            },
+            listed_at: known.listed_at,
+            failing_since: known.failing_since,
+            error: known.error,
             name: provider.name.to_string(),
             type_: provider.type_.to_string(),
             groups: groups.map(|group| group.name.to_string()).collect(),
@@ -126,12 +153,14 @@ pub(super) fn providers(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<St
         let mut cells = vec![
             view.name.clone(),
             view.type_.clone(),
+            view.standing(),
             view.groups.join(","),
             format!("{}:{}", view.path, view.line),
         ];
         if wide {
             cells.push(document.revision.short().to_owned());
         }
+        cells.push(view.error.clone().unwrap_or_default());
         table.row(cells);
         items.push(view);
     }
