@@ -180,6 +180,12 @@ fn plugins_that_cannot_start_are_told_with_their_words_and_hold_only_their_group
     let web = sandbox.wait_for("web", "the hold", |web| holds(web) == ["ProviderMissing"]);
     let shown = sandbox.with_config(&["describe", "web"]).exits(0);
     shown.prints("Size:        no document in force yet, 0 in total");
+    let groups = sandbox.with_config(&["get", "groups"]).exits(0);
+    groups.prints("web    Held    -      0 ");
+    let known = sandbox.with_config(&["get", "providers"]).exits(0);
+    known
+        .prints("local   plugin   failing since 20")
+        .prints("it ended with exit status 3");
     let said = web["holds"][0]["message"].as_str().unwrap_or_default();
     let ended = "provider local: the provider could not be opened (unknown): plugin file: Handshake.Hello: it ended with exit status 3; it is started again within 1m; its last words: ";
     assert!(
@@ -194,6 +200,50 @@ fn plugins_that_cannot_start_are_told_with_their_words_and_hold_only_their_group
     sandbox.with_config(&["reconcile"]).exits(0);
     assert_eq!(commits(), before);
     assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_plan_without_an_agent_starts_what_it_asks_and_says_of_what_it_knows_nothing() {
+    let sandbox = sandbox(1);
+    configure_start(&sandbox, &start_file(&sandbox), "listen: 'off'");
+    let plan = |more: &[&str]| sandbox.with_config(&[&["plan"], more].concat()).exits(0);
+    plan(&[]).prints("web: new, create 1");
+    assert!(running(&sandbox).is_empty(), "ended with the plan");
+    assert!(!sandbox.path("plugins/file").exists());
+    assert_eq!(machines(&sandbox).len(), 0);
+
+    let path = sandbox.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, _) = text.split_once("  start:\n").unwrap();
+    let fails =
+        "  start:\n    - {name: file, command: [/bin/sh, -c, 'echo no credentials >&2; exit 3']}\n";
+    fs::write(&path, format!("{head}{fails}")).unwrap();
+    plan(&[])
+        .prints("web: not known, as its provider could not be asked\n")
+        .prints("it ended with exit status 3; it is started again within 1m; its last words: no credentials")
+        .prints("Plan: nothing is known of 1 of 1 group, whose provider could not be asked\n");
+    let told = plan(&["-o", "json"]).json();
+    assert_eq!(told["items"][0]["unseen"], true);
+    sandbox
+        .with_config(&["plan", "--detailed-exitcode"])
+        .exits(2);
+}
+
+#[test]
+fn what_the_agent_knows_of_its_providers_is_shown() {
+    let sandbox = sandbox(1);
+    configure_start(&sandbox, &start_file(&sandbox), "listen: 'off'");
+    let get = |what: &str| sandbox.with_config(&["get", what]).exits(0);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    get("providers").prints("local   plugin   listed   web ");
+    fs::write(sandbox.path("machines/fault"), "hang").unwrap();
+    wait_until("it fails", PATIENCE, || {
+        let shown = get("providers").stdout;
+        shown.contains(" failing since 20") && shown.contains("no answer within 5s")
+    });
+    assert_eq!(agent.stop(), Some(0));
+    get("providers").prints("local   plugin   unknown   web ");
 }
 
 #[test]

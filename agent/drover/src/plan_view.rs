@@ -62,6 +62,9 @@ pub(crate) struct PlanView {
     pub(crate) unguarded: Vec<String>,
     pub(crate) steps: Vec<StepView>,
     pub(crate) holds: Vec<PlanHold>,
+    /// Whether nothing is known of what there is, as the provider could not be asked: then nothing is known of what would change.
+    #[serde(default)]
+    pub(crate) unseen: bool,
     /// A change that policies or limits do not let through.
     pub(crate) denied: bool,
     /// How many people must still approve the change.
@@ -212,6 +215,7 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
             .filter(|step| step.verb != "settle")
             .map(step)
             .collect(),
+        unseen: is_unseen(&report.holds),
         denied: is_denied(&report.holds),
         approvals_needed: approvals_needed(&report.holds),
         holds: report.holds.iter().map(PlanHold::from).collect(),
@@ -262,10 +266,20 @@ pub(crate) fn is_denied(holds: &[Held]) -> bool {
         .any(|held| matches!(held.hold, Hold::PolicyDenied(_) | Hold::ApprovalRejected(_)))
 }
 
+/// Whether the group is not planned, for want of a listing.
+fn is_unseen(holds: &[Held]) -> bool {
+    holds.iter().any(|held| {
+        matches!(
+            held.hold,
+            Hold::ProviderMissing { .. } | Hold::ProviderFailed { .. } | Hold::ObservationStale
+        )
+    })
+}
+
 impl PlanView {
-    /// Whether anything would change.
+    /// Whether anything would change, or may: nobody knows.
     pub(crate) fn is_pending(&self) -> bool {
-        self.is_changed() || !self.steps.is_empty()
+        self.is_changed() || !self.steps.is_empty() || self.unseen
     }
 
     /// Whether something else is asked for than before.
@@ -284,6 +298,7 @@ impl PlanView {
             (None, None) => {
                 return match (self.fields.is_empty(), self.steps.is_empty()) {
                     (false, _) => "settings change, and no instance",
+                    (true, true) if self.unseen => "not known, as its provider could not be asked",
                     (true, true) => "no changes",
                     (true, false) => "keeps what is in force",
                 }
@@ -375,13 +390,25 @@ impl ChangeView {
 pub(crate) fn headline(plans: &Plans) -> String {
     let groups = of_groups(&plans.groups);
     let documents = documents::headline(&plans.documents);
-    let parts = [groups.clone(), documents.clone(), kept(&plans.groups)];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let others = [kept(&plans.groups), unseen(&plans.groups)];
+    let parts = [groups.clone(), documents.clone()]
+        .into_iter()
+        .chain(others);
+    let parts: Vec<String> = parts.flatten().collect();
     match (groups, documents) {
         (None, None) if parts.is_empty() => "Plan: no changes".to_owned(),
         (None, Some(_)) => format!("Plan: no group changes; {}", parts.join("; ")),
         (None, None) | (Some(_), _) => format!("Plan: {}", parts.join("; ")),
     }
+}
+
+/// Returns of how many groups nothing is known. None: of all of them.
+fn unseen(plans: &[PlanView]) -> Option<String> {
+    let unseen = plans.iter().filter(|plan| plan.unseen).count();
+    let of = counted(plans.len(), "group");
+    let told =
+        || format!("nothing is known of {unseen} of {of}, whose provider could not be asked");
+    (unseen > 0).then(told)
 }
 
 /// Returns what is done in groups that do not change. None: nothing is.

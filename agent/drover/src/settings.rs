@@ -92,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) plugins: PluginsConfig,
     /// Why those that the agent starts do not run.
     absences: Absences,
+    /// Where plugins listen that were started for this command alone.
+    started: Option<PathBuf>,
     /// What containers may have of the machine around them, and with which credentials their images are pulled.
     docker: DockerConfig,
     /// What has to be signed. None: nothing.
@@ -205,6 +207,7 @@ impl Settings {
             remote,
             plugins: list(config.as_ref(), |config| &config.plugins),
             absences: Absences::default(),
+            started: None,
             docker: list(config.as_ref(), |config| &config.docker),
             verification: remote::verification(config.as_ref())?,
             identities: remote::identities(config.as_ref()),
@@ -221,15 +224,31 @@ impl Settings {
         })
     }
 
+    /// Returns why plugins that were started do not run, shared with who is told it.
+    pub(crate) fn absences(&self) -> Absences {
+        self.absences.clone()
+    }
+
+    /// Finds plugins in `started` before those that run.
+    pub(crate) fn with_started(self, started: PathBuf) -> Self {
+        Self {
+            started: Some(started),
+            ..self
+        }
+    }
+
     /// Returns where providers keep and find their things; instances of processes are in `process_dir`.
     pub(crate) fn places(&self, process_dir: &Path) -> Places {
         let dir = self.plugins.dir.clone();
         let environment = || Directory::of_environment(|name| std::env::var_os(name));
+        let plugins = dir.map_or_else(environment, Directory::new);
+        let plugins = plugins.knowing(self.absences());
         Places {
             process_dir: process_dir.to_owned(),
-            plugins: dir
-                .map_or_else(environment, Directory::new)
-                .knowing(self.absences.clone()),
+            plugins: match &self.started {
+                Some(started) => plugins.beside(started.clone()),
+                None => plugins,
+            },
             ledger_dir: self.data_dir.join(LEDGER_FOLDER),
             docker_dir: self.data_dir.join(DOCKER_FOLDER),
             acts: false,

@@ -112,13 +112,15 @@ pub enum FindError {
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
+    /// Where sockets are looked for first.
+    started: Option<PathBuf>,
     absences: Absences,
 }
 
 /// The same folder: what is said of those who are not there is no part of it.
 impl PartialEq for Directory {
     fn eq(&self, other: &Self) -> bool {
-        self.path == other.path
+        (&self.path, &self.started) == (&other.path, &other.started)
     }
 }
 
@@ -129,6 +131,7 @@ impl Directory {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            started: None,
             absences: Absences::default(),
         }
     }
@@ -137,6 +140,16 @@ impl Directory {
     #[must_use]
     pub fn knowing(self, absences: Absences) -> Self {
         Self { absences, ..self }
+    }
+
+    /// Looks for sockets in `started` first: those of plugins that were started for who asks, beside those that run for
+    /// everybody.
+    #[must_use]
+    pub fn beside(self, started: PathBuf) -> Self {
+        Self {
+            started: Some(started),
+            ..self
+        }
     }
 
     /// Returns what is known of those that do not run.
@@ -169,6 +182,12 @@ impl Directory {
     ///
     /// See [`FindError`].
     pub fn find(&self, lookup: &str) -> Result<Endpoint, FindError> {
+        if let Some(started) = &self.started
+            && let socket = started.join(lookup)
+            && fs::symlink_metadata(&socket).is_ok_and(|entry| entry.file_type().is_socket())
+        {
+            return Ok(Endpoint::Unix(socket));
+        }
         let socket = self.path.join(lookup);
         // As InfraKit has it: the entry itself counts, so a link to a socket is none.
         match fs::symlink_metadata(&socket) {

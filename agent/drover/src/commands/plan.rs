@@ -38,6 +38,7 @@ mod documents;
 mod doubts;
 mod end;
 mod foreseen;
+mod started;
 
 use adoption::Adoption;
 use end::{End, Made};
@@ -134,9 +135,13 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
         .build()
         .context("cannot start a runtime")?;
     let _entered = runtime.enter();
+    let (settings, plugins) = match started::start(settings, &runtime)? {
+        Some((settings, started)) => (settings, Some(started)),
+        None => (settings.clone(), None),
+    };
     let Assembled {
         mut agent, scratch, ..
-    } = assemble(settings, Mode::DryRun, PassLimits::of_single_pass())?;
+    } = assemble(&settings, Mode::DryRun, PassLimits::of_single_pass())?;
     let status = runtime.block_on(async {
         for _ in 0..DRY_PASSES_MAX {
             if agent.pass().await.unfinished == 0 {
@@ -145,6 +150,9 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
         }
         let status = agent.status();
         agent.shut_down().await;
+        if let Some(plugins) = plugins {
+            plugins.end().await;
+        }
         status
     });
     drop(scratch);
@@ -365,6 +373,7 @@ fn view_of(
         unguarded: Vec::new(),
         steps: Vec::new(),
         holds: Vec::new(),
+        unseen: false,
         denied: false,
         approvals_needed: 0,
     }

@@ -51,6 +51,7 @@ fn plan(group: &str, denied: bool) -> PlanView {
             reason: None,
             routine: !denied,
         }],
+        unseen: false,
         denied,
         approvals_needed: 0,
     }
