@@ -436,6 +436,51 @@ fn a_promotion_that_is_proposed_tells_what_it_takes_over_and_ends() {
 }
 
 #[test]
+fn what_keeps_a_revision_of_its_own_is_not_told_as_replaced() {
+    let sandbox = sandbox();
+    for number in 1..=3 {
+        machine(&sandbox, &format!("instance-{number}"), HASH);
+    }
+    let _instances = InstancePlugin::start(&sandbox);
+    let groups = GroupPlugin::start(
+        sandbox.path("plugins/group-stateless"),
+        vec![specification()],
+    );
+    documents(&sandbox);
+    groups.free();
+    let text = fs::read_to_string(sandbox.path("work").join(WORKERS)).unwrap();
+    let (before, after) = text.split_once("    # What was made from").unwrap();
+    let (_, after) = after.split_once("    revision: assume").unwrap();
+    let own =
+        format!("{before}    revision: keep{after}").replace("manage: observe", "manage: full");
+    let _agent = sandbox.agent();
+    sandbox.push("keep", &[(WORKERS, &own)]);
+    sandbox.wait_converged("workers", 3);
+    let git = |arguments: &[&str]| sandbox.git("work", arguments);
+    git(&["checkout", "--quiet", "-b", "topic"]);
+    let other = own.replace("    properties:\n", "    properties:\n      More: x\n");
+    assert_ne!(other, own);
+    sandbox.write(&format!("work/{WORKERS}"), &other);
+    git(&["commit", "--quiet", "--all", "--message", "other"]);
+    wait_until("the record of them", PATIENCE, || {
+        git(&["fetch", "--quiet", "origin"]);
+        proposed(&sandbox, "main", &[]).contains("OwnRevision")
+    });
+    let told = proposed(&sandbox, "main", &[]);
+    assert!(
+        told.contains("3 instances were adopted with `revision: keep`"),
+        "{told}"
+    );
+    assert!(!told.contains("replace 3"), "{told}");
+    // The agent does just that.
+    git(&["push", "--quiet", "origin", "HEAD:main"]);
+    sandbox.wait_for("workers", "the other template", |group| {
+        converged(group, 3) && group["source"]["revision"] == git(&["rev-parse", "HEAD"]).trim()
+    });
+    assert_eq!((names(&sandbox).len(), made(&sandbox)), (3, 0));
+}
+
+#[test]
 fn what_an_agent_offers_to_infrakit_keeps_others_from_its_instances_and_not_itself() {
     let sandbox = sandbox();
     machine(&sandbox, "instance-1", HASH);

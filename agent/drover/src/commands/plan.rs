@@ -342,6 +342,7 @@ fn compare(
     }
     let size = to.map_or(0, |group| group.spec.size);
     tell_adoption(&mut view, adoption, size);
+    adoption::tell_own_revisions(&mut view, state);
     let replaces = view.change.as_ref().is_some_and(|it| it.replaces > 0);
     if let (true, false, Some(group)) = (replaces, in_place_is_known, to) {
         view.holds.push(unknown_properties(&group.spec.provider));

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use drover_model::{Adopt, Group, GroupSpec, Manage, RecordedGroup};
+use drover_model::{Adopt, Group, GroupSpec, Manage, RecordedGroup, plural};
 use drover_spec::Located;
+
+use crate::plan_view::{PlanHold, PlanView};
 
 /// What is known of what a commit takes over.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +82,36 @@ impl<'a> Adoption<'a> {
             Self::None | Self::Held(_) | Self::Unknown => {}
         }
     }
+}
+
+/// Leaves out of a change what no template makes outdated: instances that were adopted with `revision: keep`.
+pub(super) fn tell_own_revisions(view: &mut PlanView, state: Option<&RecordedGroup>) {
+    let instances = state.iter().flat_map(|state| state.instances.values());
+    let own = instances.filter(|one| one.kept.is_none() && one.digests.is_own_revision());
+    let own = own.count() as u32;
+    let Some(change) = view.change.as_mut().filter(|_| own > 0) else {
+        return;
+    };
+    let counts = [
+        &mut change.replaces,
+        &mut change.restarts,
+        &mut change.changes,
+    ];
+    if counts.iter().all(|count| **count == 0) {
+        return;
+    }
+    for count in counts {
+        *count = count.saturating_sub(own);
+    }
+    view.holds.push(PlanHold {
+        code: "OwnRevision".to_owned(),
+        message: format!(
+            "{} adopted with `revision: keep`, which no rollout replaces",
+            plural(own as usize, "instance was", "instances were")
+        ),
+        reason: None,
+        routine: true,
+    });
 }
 
 /// Whether a group is recorded as in force by a document with this text.
