@@ -122,6 +122,28 @@ fn init_overwrites_nothing() {
 }
 
 #[test]
+fn a_document_that_is_there_twice_is_told_of_either_file() {
+    let web = group("web", 1, IDLE, "");
+    let sandbox = Sandbox::with_files(&[
+        PROVIDER,
+        ("groups/a.yaml", &web),
+        ("groups/b.yaml", &web),
+        ("groups/c.yaml", &group("db", 1, IDLE, "")),
+    ]);
+    let ran = sandbox.drover(&["validate", "work", "-o", "name"]).exits(1);
+    let told: Vec<&str> = ran.stdout.lines().collect();
+    let [told] = told[..] else {
+        panic!("each pair once: {told:?}");
+    };
+    assert!(told.starts_with("groups/b.yaml:"), "{told}");
+    assert!(told.contains("also at groups/a.yaml:"), "{told}");
+    for (file, status) in [("a", 1), ("b", 1), ("c", 0)] {
+        let path = format!("work/groups/{file}.yaml");
+        sandbox.drover(&["validate", &path]).exits(status);
+    }
+}
+
+#[test]
 fn a_file_is_checked_with_what_it_refers_to() {
     let web = group("web", 1, IDLE, "");
     let other = group("db", 1, IDLE, "").replace("size:", "sise:");

@@ -139,6 +139,7 @@ mod tests {
             ("ecs", None),
             ("ec2/fleets-of-spot", None),
             ("infrakit/asg", None),
+            ("ec1/asg", None),
         ] {
             assert_eq!(meant(written), expected, "{written}");
         }

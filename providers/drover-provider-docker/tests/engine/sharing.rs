@@ -70,7 +70,7 @@ async fn a_folder_of_the_machine_is_mounted_as_the_agents_file_says() {
         (
             format!("{path}/../{}", path.rsplit('/').next().unwrap()),
             true,
-            "not among",
+            "without `.`",
         ),
     ] {
         let request = scope.request(2, shell(script, &[with(&path, read_only)]));

@@ -238,8 +238,17 @@ fn all(
 fn mount(fields: &Fields<'_>) -> Option<DockerMount> {
     let read_only = fields.boolean("readOnly");
     let path = super::absolute(fields, "path")?;
+    let text = path.to_str()?;
+    // Documents are compared with it as texts, and may not have such parts.
+    let mut parts = text.split('/');
+    if parts.any(|part| matches!(part, "." | "..")) || text.contains("//") {
+        if let Some(entry) = fields.get("path").1 {
+            fields.bad(entry, "must have no `.`, `..` and empty parts");
+        }
+        return None;
+    }
     Some(DockerMount {
-        path: path.to_str()?.to_owned(),
+        path: text.to_owned(),
         read_only,
     })
 }

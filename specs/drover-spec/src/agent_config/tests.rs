@@ -582,6 +582,11 @@ fn what_is_no_socket_no_network_or_no_absolute_path_is_not_granted() {
     }
     let mistakes = with_docker("{mounts: [{path: srv}]}").unwrap_err();
     assert!(mistakes.contains("must be an absolute path"), "{mistakes}");
+    for path in ["/srv/../etc", "/srv/./www", "/srv//www", "/srv/.."] {
+        let mistakes = with_docker(&format!("{{mounts: [{{path: {path}}}]}}")).unwrap_err();
+        assert!(mistakes.contains("must have no `.`, `..`"), "{mistakes}");
+    }
+    with_docker("{mounts: [{path: /srv/.well-known/..data}, {path: /}]}").unwrap();
 }
 
 #[test]
