@@ -330,3 +330,19 @@ fn a_program_that_cannot_be_used_is_told_with_its_words() {
     let ran = serve(&wrong).exits(1);
     ran.says("plugin ec2: settings: visibility: unknown field");
 }
+
+#[test]
+fn without_a_socket_it_listens_where_infrakit_looks_and_makes_the_folder() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.path("home/.infrakit/plugins/vanilla");
+    assert!(!socket.parent().unwrap().exists());
+    let mut command = sandbox.command(&["plugin", "serve", "vanilla"]);
+    let child = command.spawn().unwrap();
+    let serving = Serving { child, socket };
+    wait_until("the plugin to listen", PATIENCE, || {
+        UnixStream::connect(&serving.socket).is_ok()
+    });
+    let empty = json!({"Type": "", "Properties": {}});
+    serving.call("Flavor.Validate", &empty);
+    serving.end();
+}

@@ -1,7 +1,9 @@
 //! `drover plugin serve`: a provider or a flavor of this build behind a socket.
 
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +41,10 @@ const LET_GO: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
     check(args)?;
     let type_ = args.type_.as_str();
-    let path = args.socket.clone().unwrap_or_else(|| {
-        let folder = Directory::of_environment(|name| std::env::var_os(name));
-        folder.path().join(type_)
-    });
+    let path = match &args.socket {
+        Some(socket) => socket.clone(),
+        None => plugins_folder()?.join(type_),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -72,6 +74,18 @@ pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
         }
         done
     })
+}
+
+/// Returns the folder where InfraKit looks for plugins. Who has had none yet has it now.
+fn plugins_folder() -> CommandResult<PathBuf> {
+    let folder = Directory::of_environment(|name| std::env::var_os(name));
+    let folder = folder.path();
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
+    made.context(format!("cannot make {}", folder.display()))?;
+    Ok(folder.to_owned())
 }
 
 /// Refuses options of other types.
