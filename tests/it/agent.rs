@@ -93,7 +93,7 @@ fn what_converged_is_read_back_without_an_agent_in_every_format() {
     sandbox
         .with_config(&["get", "providers"])
         .exits(0)
-        .prints("local   process   web");
+        .prints("local   process   unknown   web");
 
     sandbox
         .with_config(&["describe", "web"])
