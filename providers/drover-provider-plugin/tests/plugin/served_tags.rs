@@ -254,7 +254,7 @@ async fn parameters_of_another_form_are_refused_and_make_nothing() {
     for (method, params, says) in [
         ("Provision", json!({}), "`Spec`: not a map"),
         ("Provision", json!({"Spec": "x"}), "`Spec`: not a map"),
-        ("Provision", json!([{"Spec": {}}, 1]), "`Spec`: not a map"),
+        ("Provision", json!([{}, {"Spec": {}}]), "`Spec`: not a map"),
         ("Provision", spec(json!("v1")), "`Attachments`: not a list"),
         ("Provision", typed, "`Type`: not a text"),
         (
