@@ -253,11 +253,22 @@ impl<'a> Draft<'a> {
                 .and_then(|intent| refused_end(intent).or_else(|| self.unheeded_end(intent)));
             hold.filter(|_| there).map(|hold| ((*id).clone(), hold))
         });
-        let mut refused: BTreeMap<InstanceId, Held> = refused.collect();
+        let refused = refused.collect();
         let told = self.told_refused_end();
+        self.tell_one(refused, told, told.is_some_and(|told| self.ends(told)));
+    }
+
+    /// Holds for one of the instances of which the provider refuses a call: for the one that the group has a hold for
+    /// already, as long as the call is refused or `asked_anew`, else for the first.
+    pub(super) fn tell_one(
+        &mut self,
+        mut refused: BTreeMap<InstanceId, Held>,
+        told: Option<&Held>,
+        asked_anew: bool,
+    ) {
         let same = told.and_then(|told| refused.remove(told.instance.as_ref()?));
-        let asked_anew = || told.filter(|told| self.ends(told)).cloned();
-        let first = same.or_else(asked_anew);
+        let asked_anew = told.filter(|_| asked_anew).cloned();
+        let first = same.or(asked_anew);
         if let Some(held) = first.or_else(|| refused.into_values().next()) {
             self.hold(held);
         }

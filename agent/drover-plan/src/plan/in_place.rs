@@ -4,7 +4,6 @@
 //! What restarts is out of service, and comes back: it counts as staying, so that nothing is made in
 //! its place, and as being on its way out, so that it takes from every limit that an end would.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_model::{
@@ -386,26 +385,21 @@ impl<'a> Draft<'a> {
         let refused = updates.filter_map(|(id, intents)| {
             let hold = intents
                 .iter()
-                .find_map(|intent| self.refused_change(intent));
-            Some(((*id).clone(), hold?))
+                .find_map(|intent| self.refused_change(intent))?;
+            let held = Held {
+                instance: Some((*id).clone()),
+                ..held_for(Reason::Update, hold)
+            };
+            Some(((*id).clone(), held))
         });
-        let mut refused: BTreeMap<InstanceId, Hold> = refused.collect();
+        let refused = refused.collect();
         let mut told = self.input.recorded.holds.iter();
         let told = told.find(|held| matches!(held.hold, Hold::ChangeRefused { .. }));
-        let of_told = told.and_then(|told| told.instance.as_ref());
-        let same = of_told.and_then(|id| refused.remove_entry(id));
         // Decided anew, it is not over.
-        let asked_anew = of_told.zip(told).filter(|(id, _)| {
-            let changes = |step: &Step| matches!(&step.action, Action::Update(update) if update.instance == **id);
-            self.steps.iter().any(changes)
-        });
-        let asked_anew = asked_anew.map(|(id, told)| (id.clone(), told.hold.clone()));
-        if let Some((id, hold)) = same.or(asked_anew).or_else(|| refused.pop_first()) {
-            self.hold(Held {
-                instance: Some(id),
-                ..held_for(Reason::Update, hold)
-            });
-        }
+        let of_told = told.and_then(|told| told.instance.as_ref());
+        let changes = |step: &Step| matches!(&step.action, Action::Update(update) if Some(&update.instance) == of_told);
+        let asked_anew = self.steps.iter().any(changes);
+        self.tell_one(refused, told, asked_anew);
     }
 
     /// Returns the hold of a change that the provider refuses, or that has no answer for so long that it was asked for more
