@@ -356,17 +356,20 @@ fn proposed(sandbox: &Sandbox, base: &str, more: &[&str]) -> String {
     sandbox.drover(&[&ends[..], more].concat()).exits(0).stdout
 }
 
+/// Starts InfraKit's plugins over so many machines of the group.
+fn of_infrakit(sandbox: &Sandbox, count: u32) -> (InstancePlugin, GroupPlugin) {
+    for number in 1..=count {
+        machine(sandbox, &format!("instance-{number}"), HASH);
+    }
+    let instances = InstancePlugin::start(sandbox);
+    let socket = sandbox.path("plugins/group-stateless");
+    (instances, GroupPlugin::start(socket, vec![specification()]))
+}
+
 #[test]
 fn a_promotion_that_is_proposed_tells_what_it_takes_over_and_ends() {
     let sandbox = sandbox();
-    for number in 1..=8 {
-        machine(&sandbox, &format!("instance-{number}"), HASH);
-    }
-    let _instances = InstancePlugin::start(&sandbox);
-    let groups = GroupPlugin::start(
-        sandbox.path("plugins/group-stateless"),
-        vec![specification()],
-    );
+    let (_instances, groups) = of_infrakit(&sandbox, 8);
     let git = |arguments: &[&str]| sandbox.git("work", arguments);
     git(&["branch", "empty"]);
     documents(&sandbox);
@@ -438,14 +441,7 @@ fn a_promotion_that_is_proposed_tells_what_it_takes_over_and_ends() {
 #[test]
 fn what_keeps_a_revision_of_its_own_is_not_told_as_replaced() {
     let sandbox = sandbox();
-    for number in 1..=3 {
-        machine(&sandbox, &format!("instance-{number}"), HASH);
-    }
-    let _instances = InstancePlugin::start(&sandbox);
-    let groups = GroupPlugin::start(
-        sandbox.path("plugins/group-stateless"),
-        vec![specification()],
-    );
+    let (_instances, groups) = of_infrakit(&sandbox, 3);
     documents(&sandbox);
     groups.free();
     let text = fs::read_to_string(sandbox.path("work").join(WORKERS)).unwrap();
