@@ -34,6 +34,7 @@ use tracing::{info, warn};
 mod ended;
 mod left;
 pub(crate) mod limited;
+pub(crate) mod started;
 
 use ended::{End, Output};
 use left::Left;

@@ -230,9 +230,9 @@ impl Settings {
     }
 
     /// Finds plugins in `started` before those that run.
-    pub(crate) fn with_started(self, started: PathBuf) -> Self {
+    pub(crate) fn with_started(self, started: &Path) -> Self {
         Self {
-            started: Some(started),
+            started: Some(started.to_owned()),
             ..self
         }
     }

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use drover_git::Oid;
-use drover_loop::{Mode, PassLimits};
+use drover_loop::{Mode, PassLimits, plugin_type};
 use drover_model::{
     Change, Difference, Drift, Enforcement, Group, GroupName, GroupPhase, Hold, Numbers, Outcome,
     PolicyHold, ProviderName, Readings, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{ChangeInput, change, change_of_document};
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet};
+use drover_spec::agent_config::PluginConfig;
 use drover_spec::{Diagnostic, Located};
 use serde::Serialize;
 
@@ -28,6 +29,7 @@ use crate::plan_view::fields::{self, Side};
 use crate::plan_view::{
     self, AdoptionView, ChangeView, DocumentView, FieldView, PlanHold, PlanView, Plans,
 };
+use crate::plugins::started::{Started, is_idle};
 use crate::settings::Settings;
 use crate::snapshot::{Lazy, Repository};
 use crate::ui::Ui;
@@ -38,7 +40,6 @@ mod documents;
 mod doubts;
 mod end;
 mod foreseen;
-mod started;
 
 use adoption::Adoption;
 use end::{End, Made};
@@ -135,13 +136,17 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
         .build()
         .context("cannot start a runtime")?;
     let _entered = runtime.enter();
-    let (settings, plugins) = match started::start(settings, &runtime)? {
-        Some((settings, started)) => (settings, Some(started)),
-        None => (settings.clone(), None),
+    let needed = idle_plugins(settings);
+    let plugins = (!needed.is_empty())
+        .then(|| Started::start(&needed, settings.absences(), &runtime))
+        .transpose()?;
+    let settings = match &plugins {
+        Some(started) => &settings.clone().with_started(started.sockets().path()),
+        None => settings,
     };
     let Assembled {
         mut agent, scratch, ..
-    } = assemble(&settings, Mode::DryRun, PassLimits::of_single_pass())?;
+    } = assemble(settings, Mode::DryRun, PassLimits::of_single_pass())?;
     let status = runtime.block_on(async {
         for _ in 0..DRY_PASSES_MAX {
             if agent.pass().await.unfinished == 0 {
@@ -348,6 +353,17 @@ fn compare(
         view.holds.push(unknown_properties(&group.spec.provider));
     }
     Ok((view, verdicts))
+}
+
+/// Returns the plugins of the agent's file on whose sockets nobody listens, where documents may name any.
+fn idle_plugins(settings: &Settings) -> Vec<PluginConfig> {
+    if !settings.allowed.allows(&plugin_type()) {
+        return Vec::new();
+    }
+    let running = settings.places(&settings.process_dir).plugins;
+    let plugins = settings.plugins.start.iter();
+    let idle = plugins.filter(|plugin| is_idle(plugin, &running));
+    idle.cloned().collect()
 }
 
 /// Returns a plan with a change of a document, and its id where that is known.

@@ -1,7 +1,6 @@
 //! Asking plugins what they take: those that run, and for as long as that takes those of the agent's file that do not.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +8,13 @@ use std::time::Duration;
 use drover_loop::Asked;
 use drover_model::{ErrorClass, ProviderDoc};
 use drover_provider::{Described, ProviderError, ProviderFactory as _};
-use drover_provider_plugin::{Directory, Place, PluginFactory};
+use drover_provider_plugin::{Absences, Directory, Place, PluginFactory};
 use drover_spec::Repository;
 use drover_spec::agent_config::PluginConfig;
 
 use crate::cli::{AgentOptions, SourceOptions};
 use crate::error::{CommandResult, Context as _};
-use crate::plugins::Supervisor;
+use crate::plugins::started::{Started, is_idle};
 use crate::providers::{self, SystemClock};
 use crate::settings::Settings;
 
@@ -39,32 +38,28 @@ pub(super) fn settings(config: &Path) -> CommandResult<Settings> {
 /// Asks the plugins of every Provider document.
 pub(super) fn plugins(repository: &Repository, settings: &Settings) -> CommandResult<Asked> {
     let running = settings.places(Path::new("/nonexistent")).plugins;
-    let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
     let needed = needed(repository, &settings.plugins.start, &running);
-    let sockets = Directory::new(scratch.path().join("sockets"));
-    let started: BTreeSet<&str> = needed.iter().map(|plugin| plugin.name.as_str()).collect();
+    let names: BTreeSet<&str> = needed.iter().map(|plugin| plugin.name.as_str()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
-    let supervisor = runtime
-        .block_on(Supervisor::start(&needed, &sockets, scratch.path()))
-        .context("cannot start the plugins of the agent's file")?;
+    let started = Started::start(&needed, Absences::default(), &runtime)?;
     let with_factory = |directory: Directory| {
         let place = Place::Named(directory.clone());
-        let ledger = scratch.path().join("ledger");
+        let ledger = started.scratch().join("ledger");
         let factory = PluginFactory::new(place, ledger, Arc::new(SystemClock));
         (directory, factory)
     };
     let running = with_factory(running);
-    let own = with_factory(sockets);
+    let own = with_factory(started.sockets().clone());
     let registry = providers::registry();
     let asked = Asked::of(repository, &registry, &|document| {
-        let is_started = lookup(document).is_some_and(|lookup| started.contains(lookup));
+        let is_started = lookup(document).is_some_and(|lookup| names.contains(lookup));
         let sockets = if is_started { &own } else { &running };
         ask(sockets, document)
     });
-    runtime.block_on(supervisor.end());
+    runtime.block_on(started.end());
     Ok(asked)
 }
 
@@ -84,10 +79,8 @@ fn needed(
     let named: BTreeSet<&str> = documents
         .filter_map(|located| lookup(&located.value))
         .collect();
-    let is_needed = |plugin: &&PluginConfig| {
-        named.contains(plugin.name.as_str())
-            && UnixStream::connect(running.path().join(&plugin.name)).is_err()
-    };
+    let is_needed =
+        |plugin: &&PluginConfig| named.contains(plugin.name.as_str()) && is_idle(plugin, running);
     start.iter().filter(is_needed).cloned().collect()
 }
 
